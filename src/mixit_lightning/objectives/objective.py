@@ -1,0 +1,97 @@
+"""What a batch is trained for: some examples are labelled (PIT), the others are mixtures of mixtures (MixIT)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .matching import mixit, pit
+
+
+class Examples(NamedTuple):
+    """Inputs of one forward pass and what to compare its outputs with; the labelled examples come first."""
+
+    inputs: Tensor
+    """`(example, time)`: labelled mixtures, then mixtures of mixtures."""
+    references: Tensor
+    """`(labelled example, source, time)`; its first size is the number of labelled examples."""
+    mixtures: Tensor
+    """`(unlabelled example, mixture, time)`: what the other inputs are sums of."""
+
+
+class Objective(nn.Module):
+    """Semi-supervised objective; with a labelled share of 0 it is MixIT, with a share of 1 it is PIT.
+
+    Every example weighs the same: one batch, one forward pass, one mean.
+
+    Args:
+        labelled_share: share of the examples of a batch that are labelled, 0 to 1. The data module makes batches so.
+        num_mixtures: how many mixtures are added up for an unlabelled example.
+        max_snr: dB, of mixtures and references with sound.
+        silent_max_snr: dB, of silent references.
+        admissible: assignments of outputs to mixtures, where not all are allowed, see `mixit`.
+
+    Raises:
+        ValueError: a share outside 0 to 1, or fewer than two mixtures.
+    """
+
+    admissible: Tensor | None
+
+    def __init__(
+        self,
+        labelled_share: float,
+        num_mixtures: int = 2,
+        max_snr: float = 30.0,
+        silent_max_snr: float = 20.0,
+        admissible: Sequence[Sequence[int]] | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 <= labelled_share <= 1:
+            raise ValueError(f"objective.labelled_share is a share from 0 to 1, not {labelled_share}")
+        if num_mixtures < 2:
+            raise ValueError(f"objective.num_mixtures must be 2 or more, not {num_mixtures}")
+        self.labelled_share = labelled_share
+        self.num_mixtures = num_mixtures
+        self.max_snr = max_snr
+        self.silent_max_snr = silent_max_snr
+        table = None if admissible is None else torch.tensor([list(row) for row in admissible])
+        self.register_buffer("admissible", table, persistent=False)
+
+    def examples(self, mixtures: Tensor, references: Tensor) -> Examples:
+        """Make the inputs of a batch: mixtures of mixtures are added up here, on the device.
+
+        Args:
+            mixtures: `(item, time)`, labelled items first, then `num_mixtures` items for every unlabelled example.
+            references: `(labelled item, source, time)`.
+
+        Raises:
+            ValueError: the unlabelled items do not make up whole examples.
+        """
+        labelled, unlabelled = mixtures[: len(references)], mixtures[len(references) :]
+        if len(unlabelled) % self.num_mixtures:
+            raise ValueError(f"{len(unlabelled)} unlabelled mixtures cannot be grouped by {self.num_mixtures}")
+        groups = unlabelled.reshape(-1, self.num_mixtures, mixtures.shape[-1])
+        return Examples(torch.cat([labelled, groups.sum(1)]), references, groups)
+
+    def forward(self, estimates: Tensor, examples: Examples) -> Tensor:
+        """Losses `(example,)` in dB of the estimates `(example, output, time)`."""
+        labelled = len(examples.references)
+        return torch.cat(
+            [
+                self.supervised(estimates[:labelled], examples.references, examples.inputs[:labelled]),
+                self.unsupervised(estimates[labelled:], examples.mixtures),
+            ]
+        )
+
+    def supervised(self, estimates: Tensor, references: Tensor, mixture: Tensor) -> Tensor:
+        """PIT losses `(example,)` in dB; none for no examples."""
+        if not len(references):
+            return estimates.new_zeros(0, dtype=torch.float32)
+        return pit(estimates, references, self.max_snr, mixture=mixture, silent_max_snr=self.silent_max_snr).loss
+
+    def unsupervised(self, estimates: Tensor, mixtures: Tensor) -> Tensor:
+        """MixIT losses `(example,)` in dB; none for no examples."""
+        if not len(mixtures):
+            return estimates.new_zeros(0, dtype=torch.float32)
+        return mixit(estimates, mixtures, self.max_snr, self.admissible).loss

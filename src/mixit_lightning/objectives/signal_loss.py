@@ -1,0 +1,96 @@
+"""Losses between one estimate and one reference: negative decibels, lower is better."""
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-8
+"""Energy added inside every logarithm, as in the authors' released code."""
+
+SILENT_RMS = 1e-8
+"""A reference whose root mean square lies below this counts as silent (released code)."""
+
+
+def negative_thresholded_snr(estimates: Tensor, references: Tensor, max_snr: float = 30.0) -> Tensor:
+    """Negative signal-to-noise ratio that stops rewarding estimates better than `max_snr`.
+
+    `L(y, e) = 10 log10(|y - e|^2 + t |y|^2) - 10 log10 |y|^2` with `t = 10^(-max_snr / 10)`; sums over time.
+    Source: Wisdom et al., "Unsupervised Sound Separation Using Mixture Invariant Training", 2020, section 3.
+
+    Args:
+        estimates: `(..., time)`.
+        references: `(..., time)`, the same shape.
+        max_snr: dB; the loss is never below `-max_snr`.
+
+    Returns:
+        `(...)` in dB. Half precision is computed and returned in float32.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    check_same_shape(estimates, references)
+    with full_precision(estimates, references) as (estimates, references):
+        energy = references.square().sum(-1)
+        return error_decibels(estimates, references, threshold(max_snr) * energy, energy)
+
+
+def silent_reference_loss(estimates: Tensor, mixture: Tensor, max_snr: float = 20.0) -> Tensor:
+    """Loss of an estimate whose reference is silence: its energy against the mixture's.
+
+    `L0(e) = 10 log10(|e|^2 + t |x|^2) - 10 log10 |x|^2`. Without it a silent reference gives no gradient at all.
+    Source: Wisdom et al., "What's All the FUSS About Free Universal Sound Separation Data?", 2021, and the released
+    code, which drops the constant second term.
+
+    Args:
+        estimates: `(..., time)`.
+        mixture: `(..., time)`, the separator's input; broadcasts against the estimates.
+        max_snr: dB; the loss is never below `-max_snr`.
+
+    Returns:
+        `(...)` in dB.
+    """
+    with full_precision(estimates, mixture) as (estimates, mixture):
+        energy = mixture.square().sum(-1)
+        return error_decibels(estimates, torch.zeros_like(estimates), threshold(max_snr) * energy, energy)
+
+
+def error_decibels(estimates: Tensor, targets: Tensor, tolerance: Tensor, scale: Tensor) -> Tensor:
+    """Energy of the error plus a tolerance, in dB against `scale`: what both losses above are.
+
+    Args:
+        estimates: `(..., time)`.
+        targets: `(..., time)`.
+        tolerance: `(...)`, the energy below which an error no longer matters.
+        scale: `(...)`, the energy that is 0 dB.
+    """
+    error = (targets - estimates).square().sum(-1)
+    return 10 * (torch.log10(error + tolerance + EPSILON) - torch.log10(scale + EPSILON))
+
+
+def threshold(max_snr: float) -> float:
+    """The share of an energy that lies `max_snr` dB below it."""
+    return 10 ** (-max_snr / 10)
+
+
+class full_precision:  # noqa: N801 - read as a statement: with full_precision(x) as (x,)
+    """Autocast off, and half-precision tensors in float32, for losses and searches that must not lose digits."""
+
+    def __init__(self, *tensors: Tensor) -> None:
+        self.tensors = tensors
+        self.autocast = torch.autocast(tensors[0].device.type, enabled=False)
+
+    def __enter__(self) -> tuple[Tensor, ...]:
+        """Enter, giving the tensors in float32 or better."""
+        self.autocast.__enter__()
+        return tuple(tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in self.tensors)
+
+    def __exit__(self, *exception: object) -> None:
+        """Give autocast back."""
+        self.autocast.__exit__(*exception)
+
+
+def check_same_shape(estimates: Tensor, references: Tensor) -> None:
+    """Refuse shapes that would broadcast into a wrong loss without a word."""
+    if estimates.shape != references.shape:
+        raise ValueError(
+            f"estimates {tuple(estimates.shape)} and references {tuple(references.shape)} must have the same shape"
+        )

@@ -1,7 +1,8 @@
 """Sets of admissible mixing matrices: which sums of outputs may stand for which targets.
 
-A target is a mixture (MixIT) or a reference (PIT). Every output goes to exactly one target, so that a matrix is written
-as an assignment: the number of the target that each output goes to. PIT, MixIT and typed outputs differ by this set only.
+A target is a mixture (MixIT) or a reference (PIT). Every output goes to exactly one target, so that a matrix is
+written as an assignment: the number of the target that each output goes to. PIT, MixIT and typed outputs differ by
+this set only.
 """
 
 import itertools

@@ -71,7 +71,7 @@ def threshold(max_snr: float) -> float:
     return 10 ** (-max_snr / 10)
 
 
-class full_precision:  # noqa: N801 - read as a statement: with full_precision(x) as (x,)
+class full_precision:
     """Autocast off, and half-precision tensors in float32, for losses and searches that must not lose digits."""
 
     def __init__(self, *tensors: Tensor) -> None:

@@ -1,0 +1,94 @@
+"""One command, `mixit`, whose sub-commands are the way in. Heavy imports wait until a sub-command needs them."""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .errors import UserError
+
+
+def run_train(overrides: Sequence[str]) -> None:
+    """Train, evaluate the best checkpoint, write the report."""
+    from .config import load_config
+    from .training.evaluate import evaluate
+    from .training.train import train
+
+    config = load_config(overrides)
+    train(config)
+    evaluate(config)
+    show(config.folder)
+
+
+def run_evaluate(overrides: Sequence[str]) -> None:
+    """Separate the test set with a checkpoint, write results.json, examples.csv and the report."""
+    from .config import load_config
+    from .training.evaluate import evaluate
+
+    config = load_config(overrides)
+    evaluate(config)
+    show(config.folder)
+
+
+def run_report(overrides: Sequence[str]) -> None:
+    """Write the report of a run again."""
+    from .config import load_config
+
+    show(load_config(overrides).folder)
+
+
+def run_recipes(overrides: Sequence[str]) -> None:
+    """List the recipes."""
+    from .config import recipe_names
+
+    print("\n".join(recipe_names()))
+
+
+def show(folder: Path) -> None:
+    """Write the report, and print the figures and where to look."""
+    import json
+
+    from .results.report import write_report
+
+    page = write_report(folder)
+    record = json.loads((folder / "results.json").read_text())
+    for name, value in record["metrics"].items():
+        print(f"{name:>22}  {'-' if value is None else f'{value:.2f} dB'}")
+    print(f"{record['num_examples']} examples; {record['selection_rule']}")
+    print(f"results: {folder / 'results.json'}\nlook and listen: {page}")
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "train": run_train,
+    "evaluate": run_evaluate,
+    "report": run_report,
+    "recipes": run_recipes,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `mixit COMMAND recipe=NAME key=value ...`; the exit status is 1 for mistakes that the message explains."""
+    parser = argparse.ArgumentParser(prog="mixit", description="Train, evaluate and look at separators.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, function in COMMANDS.items():
+        help_text = (function.__doc__ or "").strip()
+        command = commands.add_parser(name, help=help_text, description=help_text)
+        command.add_argument("settings", nargs="*", metavar="recipe=NAME key=value", help="see conf/ and recipes/")
+    parsed = parser.parse_args(arguments)
+    warnings.filterwarnings("ignore", module="(lightning|torchmetrics|asteroid|torch)")
+    try:
+        COMMANDS[parsed.command](parsed.settings)
+    except UserError as error:
+        # An error of a loading process arrives with that process's traceback; its message stands in the last line.
+        message = str(error).strip().splitlines()[-1].removeprefix(f"{UserError.__module__}.UserError: ")
+        print(f"mixit: {message}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("mixit: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

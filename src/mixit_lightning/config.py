@@ -1,0 +1,178 @@
+"""From a command line to a resolved config: Hydra composes, this file finds recipes and explains mistakes."""
+
+import difflib
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from .errors import UserError
+from .training.run import run_name
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout: `conf/` and `recipes/` stand there."""
+
+NOT_PART_OF_A_RUN = ("checkpoint", "runs", "logger", "trainer.enable_progress_bar", "datamodule.num_workers")
+"""Settings that change where and how a run is shown, not what it computes; they do not change its name."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A composed config and the run folder that belongs to it."""
+
+    settings: DictConfig
+    folder: Path
+
+    def plain(self) -> dict[str, Any]:
+        """Resolved settings as plain types, without those that are not part of a run."""
+        values = OmegaConf.to_container(self.settings, resolve=True)
+        assert isinstance(values, dict)
+        for key in NOT_PART_OF_A_RUN:
+            *groups, name = key.split(".")
+            parent = values
+            for group in groups:
+                parent = parent[group]
+            parent.pop(name, None)
+        return {str(name): value for name, value in values.items()}
+
+
+def recipe_names() -> list[str]:
+    """All recipes: the folders of `recipes/` that hold settings."""
+    return sorted(path.parent.name for path in (ROOT / "recipes").glob("*/settings.yaml"))
+
+
+def load_config(arguments: Iterable[str]) -> Config:
+    """Compose `recipe=NAME key=value ...`.
+
+    Raises:
+        UserError: a recipe, key or value that does not exist, with the nearest that does; no data root where the
+            recipe needs one.
+    """
+    if not (ROOT / "conf" / "config.yaml").is_file():
+        raise UserError(f"{ROOT}: no conf/config.yaml there; install from a checkout with `pip install -e .`")
+    overrides = parse(arguments)
+    recipe = take_recipe(overrides)
+    texts = [override.input_line or "" for override in overrides]
+    settings = compose_settings(recipe, texts, overrides)
+    chosen = settings.hydra.runtime.choices
+    OmegaConf.set_struct(settings, False)
+    del settings.hydra
+    settings.recipe = recipe
+    settings.data = data_root(settings, recipe)
+    folder = Path(settings.runs) / recipe
+    name = run_name(chosen.objective, recipe, chosen.separator, defining(overrides, settings.data))
+    settings.run = name
+    sys.path.insert(0, str(ROOT / "recipes" / recipe))  # so that `_target_: speech_folder.SpeechFolder` is found
+    try:
+        OmegaConf.resolve(settings)
+    except OmegaConfBaseException as error:
+        raise UserError(first_line(error)) from error
+    return Config(settings, folder / name)
+
+
+def parse(arguments: Iterable[str]) -> list[Override]:
+    """Read `key=value` words."""
+    words = list(arguments)
+    try:
+        return OverridesParser.create().parse_overrides(words)
+    except HydraException as error:
+        raise UserError(f"{first_line(error)}; settings are written key=value") from error
+
+
+def take_recipe(overrides: list[Override]) -> str:
+    """Take `recipe=NAME` out of the overrides; the default recipe needs no data."""
+    named = [override for override in overrides if override.key_or_group == "recipe"]
+    for override in named:
+        overrides.remove(override)
+    recipe = str(named[-1].value()) if named else "synthetic"
+    if recipe not in recipe_names():
+        raise UserError(f"recipe={recipe} does not exist{nearest(recipe, recipe_names())}")
+    return recipe
+
+
+def compose_settings(recipe: str, texts: list[str], overrides: list[Override]) -> DictConfig:
+    """Let Hydra compose; where it cannot, say which word is wrong."""
+    base = [f"hydra.searchpath=['file://{ROOT / 'recipes' / recipe}']"]
+    try:
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            return compose("config", overrides=[*base, *texts], return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            known = list(keys(compose("config", overrides=base)))
+        raise explain(overrides, known, error) from error
+
+
+def explain(overrides: list[Override], known: list[str], error: Exception) -> UserError:
+    """Say which override names a group option or a key that does not exist."""
+    for override in overrides:
+        group = ROOT / "conf" / override.key_or_group
+        value = override.value()
+        if group.is_dir():
+            options = sorted(path.stem for path in group.glob("*.yaml"))
+            if value not in options:
+                return UserError(f"{override.input_line}: there is no such {group.name}{nearest(str(value), options)}")
+        elif override.key_or_group not in known and not override.is_add():
+            return UserError(f"{override.input_line}: there is no such key{nearest(override.key_or_group, known)}")
+    return UserError(first_line(error))
+
+
+def nearest(word: str, options: list[str]) -> str:
+    """End of a message: the nearest option, or all of them."""
+    close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
+    # `lr` for `optimizer.lr` is nearer than any spelling.
+    close = [option for option in options if option.split(".")[-1] == word.split(".")[-1]][:1] or close
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; there are: {', '.join(options)}" if len(options) < 30 else "; see conf/ and the recipe's settings.yaml"
+
+
+def keys(settings: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted keys of a config, unresolved."""
+    if OmegaConf.is_dict(settings):
+        for name in settings:
+            yield f"{prefix}{name}"
+            if not OmegaConf.is_missing(settings, name) and not OmegaConf.is_interpolation(settings, name):
+                yield from keys(settings[name], f"{prefix}{name}.")
+
+
+def data_root(settings: DictConfig, recipe: str) -> str | None:
+    """Absolute data root from `data=` or the recipe's environment variable.
+
+    Raises:
+        UserError: the recipe needs one and there is none, or it is not a folder.
+    """
+    variable = f"{recipe.upper().replace('-', '_')}_DATA"
+    given = settings.data if settings.data is not None else os.environ.get(variable)
+    if not settings.needs_data:
+        return None
+    if given is None:
+        raise UserError(f"recipe {recipe} needs recordings: give data=PATH or set {variable}; its README says which")
+    path = Path(str(given)).expanduser().resolve()
+    if not path.is_dir():
+        raise UserError(f"data={given}: no such folder")
+    return str(path)
+
+
+def defining(overrides: list[Override], data: str | None) -> list[str]:
+    """The overrides that make a run another one, and its data root."""
+    texts = [
+        f"{override.key_or_group}={override.get_value_element_as_str()}"
+        for override in overrides
+        if override.key_or_group not in ("data", "objective", "separator")
+        and not any(f"{override.key_or_group}.".startswith(f"{key}.") for key in NOT_PART_OF_A_RUN)
+    ]
+    return [*texts, *([f"data={data}"] if data else [])]
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a message that has something in it."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,95 @@
+"""Audio files in and out, mono float32; whatever is wrong with a file, the error names it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+import torch
+from rich.progress import track
+
+from ..errors import UserError
+from ..files import replacing
+
+SUFFIXES = (".wav", ".flac", ".ogg")
+
+
+class Header(NamedTuple):
+    """What a file says of itself."""
+
+    frames: int
+    sample_rate: int
+
+
+def read_header(path: Path) -> Header:
+    """Read length and sample rate (Hz) without the samples.
+
+    Raises:
+        UserError: the file is missing, not audio, empty, or has more than one channel.
+    """
+    try:
+        info = soundfile.info(str(path))
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as audio ({reason(error)}); replace or remove it") from error
+    if info.channels != 1:
+        raise UserError(f"{path}: has {info.channels} channels; convert it to mono")
+    if info.frames == 0:
+        raise UserError(f"{path}: holds no samples; replace or remove it")
+    return Header(info.frames, info.samplerate)
+
+
+def read_headers(paths: list[Path], what: str) -> list[Header]:
+    """Headers of many files, with a progress bar."""
+    with ThreadPoolExecutor() as threads:
+        return list(track(threads.map(read_header, paths), f"Reading {what}", total=len(paths), transient=True))
+
+
+def read(path: Path, start: int = 0, frames: int | None = None) -> np.ndarray:
+    """Read samples `(time,)` as float32.
+
+    Args:
+        path: a mono file.
+        start: the first sample.
+        frames: how many samples; all from `start` if left out.
+
+    Raises:
+        UserError: the file is damaged, ends early, or holds samples that are not numbers.
+    """
+    try:
+        with soundfile.SoundFile(str(path)) as file:
+            expected = file.frames - start if frames is None else frames
+            file.seek(start)
+            samples = file.read(expected, dtype="float32")
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as audio ({reason(error)}); replace or remove it") from error
+    if len(samples) != expected:
+        raise UserError(f"{path}: ends after {start + len(samples)} samples, earlier than its header says; replace it")
+    if not np.isfinite(samples).all():
+        raise UserError(f"{path}: holds samples that are not finite numbers (NaN or infinity); replace or remove it")
+    return samples
+
+
+def write(path: Path, samples: np.ndarray, sample_rate: int) -> None:
+    """Write `(time,)` as 16-bit WAV, under a temporary name first, so that a broken file never stands under `path`."""
+    with replacing(path) as partial:
+        soundfile.write(str(partial), np.clip(samples, -1.0, 1.0), sample_rate, subtype="PCM_16", format="WAV")
+
+
+def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+    """Resample `(time,)` by windowed sinc interpolation."""
+    if from_rate == to_rate:
+        return samples
+    from torchaudio.functional import resample as sinc_resample
+
+    return sinc_resample(torch.from_numpy(samples), from_rate, to_rate).numpy()
+
+
+def find_audio(folder: Path) -> list[Path]:
+    """All audio files below a folder, in an order that does not depend on the disk."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def reason(error: Exception) -> str:
+    """The part of a decoder's message that does not repeat the path."""
+    return str(error).rsplit(": ", 1)[-1].strip().rstrip(".")

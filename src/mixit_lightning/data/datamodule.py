@@ -1,0 +1,103 @@
+"""The DataModule that recipes fill in with their training and evaluation mixtures."""
+
+from abc import abstractmethod
+from typing import Literal, get_args
+
+import lightning
+from torch.utils.data import DataLoader
+
+from ..errors import UserError
+from .batches import EvaluationDataset, TrainingDataset, TrainingSampler
+from .mixture import EvaluationBatch, EvaluationMixtures, TrainingBatch, TrainingMixtures
+
+Split = Literal["valid", "test"]
+
+
+class MixtureDataModule(lightning.LightningDataModule):
+    """Batches of mixtures for any objective; a recipe says which mixtures.
+
+    Args:
+        sample_rate: Hz.
+        duration: seconds of training and validation stretches.
+        batch_size: examples (inputs of the network) of a training step.
+        labelled_share: share of the examples of a batch that come with references, 0 to 1.
+        num_mixtures: mixtures that are added up for an unlabelled example.
+        steps_per_epoch: training steps between two validations; the order of the data does not depend on it.
+        evaluation_batch_size: mixtures of a validation step. Tests go through whole mixtures one by one, unless
+            the recipe's all have one length.
+        num_workers: processes that load; what they load does not depend on their number.
+        seed: of everything that is drawn for training.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        duration: float,
+        batch_size: int,
+        labelled_share: float,
+        num_mixtures: int,
+        steps_per_epoch: int,
+        evaluation_batch_size: int = 8,
+        num_workers: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or steps_per_epoch < 1 or duration <= 0:
+            raise UserError("datamodule.batch_size, steps_per_epoch and duration must be positive")
+        self.sample_rate = sample_rate
+        self.length = round(duration * sample_rate)
+        self.batch_size = batch_size
+        self.labelled_share = labelled_share
+        self.num_mixtures = num_mixtures
+        self.steps_per_epoch = steps_per_epoch
+        self.evaluation_batch_size = evaluation_batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+
+    def setup(self, stage: str | None = None) -> None:
+        """Find and check the recordings, once; `train` does so before it makes a run folder."""
+        if not hasattr(self, "training"):
+            self.training = self.training_mixtures()
+            self.evaluation = {split: self.evaluation_mixtures(split) for split in get_args(Split)}
+
+    @abstractmethod
+    def training_mixtures(self) -> TrainingMixtures:
+        """Mixtures to train on, stretches of `self.length` samples."""
+
+    @abstractmethod
+    def evaluation_mixtures(self, split: Split) -> EvaluationMixtures:
+        """The fixed list of a split: stretches of `self.length` samples for validation, whole mixtures for the test."""
+
+    def train_dataloader(self) -> DataLoader[TrainingBatch]:
+        """Endless mixtures in epochs of `steps_per_epoch`."""
+        trainer = self.trainer
+        sampler = TrainingSampler(
+            batch_size=self.batch_size,
+            labelled_share=self.labelled_share,
+            num_mixtures=self.num_mixtures,
+            steps=self.steps_per_epoch,
+            seed=self.seed,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        return DataLoader(
+            TrainingDataset(self.training),
+            sampler=sampler,
+            batch_size=None,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=True,
+        )
+
+    def val_dataloader(self) -> DataLoader[EvaluationBatch]:
+        """The validation list."""
+        return self.evaluation_dataloader("valid", self.evaluation_batch_size)
+
+    def test_dataloader(self) -> DataLoader[EvaluationBatch]:
+        """The test list."""
+        return self.evaluation_dataloader("test", 1)
+
+    def evaluation_dataloader(self, split: Split, batch_size: int) -> DataLoader[EvaluationBatch]:
+        """A fixed list in order."""
+        dataset = EvaluationDataset(self.evaluation[split], batch_size, self.num_mixtures)
+        return DataLoader(dataset, batch_size=None, shuffle=False, num_workers=self.num_workers)

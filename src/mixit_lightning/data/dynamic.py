@@ -1,0 +1,90 @@
+"""Mixing on the fly: new pairs at new levels for every number drawn."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from .mixture import Mixture, generator
+
+REFERENCE_RMS = 0.05
+"""Root mean square of a source at 0 dB; leaves room for a mixture of mixtures below full scale."""
+
+
+class SoundPool(Protocol):
+    """Sounds sorted into groups (speakers, kinds), of which a mixture never takes two from one group."""
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """Names of the groups."""
+        ...
+
+    def draw(self, group: str, rng: np.random.Generator, length: int | None) -> tuple[str, np.ndarray]:
+        """Name and samples of a random sound at RMS 1: `length` samples of it, or all where `length` is None."""
+        ...
+
+
+class DynamicMixtures:
+    """Endless mixtures of one or more sounds from different groups, by number.
+
+    Args:
+        labelled: where the sources of labelled mixtures come from.
+        unlabelled: where those of unlabelled mixtures come from.
+        source_shares: shares of mixtures with one, two, ... sources; `(0, 1)` is always two, `(0.5, 0.5)` is the
+            1-or-2-source task of the MixIT paper.
+        length: samples; None mixes whole sounds and cuts them to the shortest.
+        max_level: dB; every source is at a level drawn uniformly between `-max_level` and `max_level`.
+        seed: mixtures of another seed are others.
+    """
+
+    def __init__(
+        self,
+        labelled: SoundPool,
+        unlabelled: SoundPool,
+        source_shares: Sequence[float],
+        length: int | None,
+        max_level: float,
+        seed: int,
+    ) -> None:
+        self.pools = {True: labelled, False: unlabelled}
+        self.source_shares = np.array(source_shares) / np.sum(source_shares)
+        self.length = length
+        self.max_level = max_level
+        self.seed = seed
+
+    def draw(self, number: int, *, labelled: bool) -> Mixture:
+        """Mixture of that number; unlabelled ones come without references."""
+        rng = generator(self.seed, number, labelled)
+        num_sources = int(rng.choice(len(self.source_shares), p=self.source_shares)) + 1
+        mixture = self.mix(rng, self.pools[labelled], num_sources)
+        return mixture if labelled else mixture._replace(references=mixture.references[:0])
+
+    def mix(self, rng: np.random.Generator, pool: SoundPool, num_sources: int) -> Mixture:
+        """Mix sounds of `num_sources` different groups."""
+        groups = rng.choice(len(pool.groups), num_sources, replace=False)
+        names, sounds = zip(*(pool.draw(pool.groups[group], rng, self.length) for group in groups), strict=True)
+        levels = rng.uniform(-self.max_level, self.max_level, num_sources)
+        length = min(len(sound) for sound in sounds)
+        gains = REFERENCE_RMS * 10 ** (levels / 20)
+        references = torch.from_numpy(
+            np.stack([gain * sound[:length] for gain, sound in zip(gains, sounds, strict=True)]).astype(np.float32)
+        )
+        name = "_".join(f"{name}_{level:+.2f}" for name, level in zip(names, levels, strict=True))
+        return Mixture(name, references.sum(0), references)
+
+
+class FixedMixtures:
+    """A fixed list out of endless mixtures: `counts[n]` mixtures of n + 1 sources, the same on every machine."""
+
+    def __init__(self, mixtures: DynamicMixtures, counts: Sequence[int]) -> None:
+        self.mixtures = mixtures
+        # The most sources first: partners of mixtures of mixtures are the neighbours in the list.
+        self.num_sources = [n + 1 for n, count in enumerate(counts) for _ in range(count)][::-1]
+
+    def __len__(self) -> int:
+        return len(self.num_sources)
+
+    def __getitem__(self, number: int) -> Mixture:
+        mixtures = self.mixtures
+        return mixtures.mix(generator(mixtures.seed, number), mixtures.pools[True], self.num_sources[number])

@@ -1,0 +1,134 @@
+"""Mixtures that stand on disk with their sources, one file each, as in wsj0-2mix."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from .audio import read, read_headers
+from .mixture import Mixture, fit_length, generator
+
+
+class Row(NamedTuple):
+    """One mixture and its sources."""
+
+    name: str
+    mixture: Path
+    references: tuple[Path, ...]
+    frames: int
+
+
+class PreparedMixtures:
+    """Rows of prepared mixtures: endless and shuffled for training, a fixed list for evaluation.
+
+    Args:
+        rows: what is on disk.
+        length: samples of a random stretch (training) or of the middle (evaluation); None is the whole file.
+        labelled_share: for training, the share of the rows whose references may be used. Which rows these are depends
+            on the seed alone; labelled and unlabelled examples never come from the same row.
+        seed: of the order, the stretches and the labelled rows.
+    """
+
+    def __init__(self, rows: Sequence[Row], length: int | None, labelled_share: float = 1.0, seed: int = 0) -> None:
+        self.rows = list(rows)
+        self.length = length
+        self.seed = seed
+        order = generator(seed, 0).permutation(len(self.rows))
+        cut = round(labelled_share * len(order))
+        self.numbers = {True: order[:cut], False: order[cut:]}
+        self.passes = lru_cache(maxsize=8)(self.order_of_pass)
+
+    def __getstate__(self) -> dict[str, object]:
+        """A cache of a method cannot be sent to a worker."""
+        return {name: value for name, value in vars(self).items() if name != "passes"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self.passes = lru_cache(maxsize=8)(self.order_of_pass)
+
+    def order_of_pass(self, number: int, labelled: bool) -> np.ndarray:
+        """The order of the rows in one pass through them."""
+        return generator(self.seed, 1, number, labelled).permutation(self.numbers[labelled])
+
+    def draw(self, number: int, *, labelled: bool) -> Mixture:
+        """A random stretch of the next row of the current pass; unlabelled: no source file is opened.
+
+        Raises:
+            UserError: there is no such row, or a file is damaged.
+        """
+        count = len(self.numbers[labelled])
+        if not count:
+            kind = "labelled" if labelled else "unlabelled"
+            raise UserError(f"objective.labelled_share leaves no {kind} mixture of {len(self.rows)}; change it")
+        row = self.rows[self.passes(number // count, labelled)[number % count]]
+        length = self.length or row.frames
+        start = int(generator(self.seed, 2, number, labelled).integers(max(0, row.frames - length) + 1))
+        return self.load(row, start, length, labelled)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> Mixture:
+        row = self.rows[number]
+        length = self.length or row.frames
+        return self.load(row, max(0, row.frames - length) // 2, length, labelled=True)
+
+    def load(self, row: Row, start: int, length: int, labelled: bool) -> Mixture:
+        """Read the same stretch of the mixture and, if labelled, of its references; short ones end in silence."""
+
+        def stretch(path: Path) -> Tensor:
+            return fit_length(torch.from_numpy(read(path, start, min(length, row.frames - start))), length)
+
+        references = [stretch(path) for path in row.references] if labelled else []
+        return Mixture(
+            row.name, stretch(row.mixture), torch.stack(references) if references else torch.zeros(0, length)
+        )
+
+
+def find_rows(folder: Path, mixture: str, references: Sequence[str], sample_rate: int) -> list[Row]:
+    """Rows of `folder`: files of the same name below the folders `mixture` and `references`.
+
+    Raises:
+        UserError: a folder or file is missing, lengths differ, or a file has another sample rate (Hz).
+    """
+    names = {part: wav_names(folder / part) for part in (mixture, *references)}
+    for part in references:
+        for name in sorted(names[mixture] ^ names[part]):
+            missing = folder / (part if name in names[mixture] else mixture) / name
+            raise UserError(f"{missing}: missing, though the other parts of this mixture are there; prepare it again")
+    ordered = sorted(names[mixture])
+    paths = [folder / part / name for name in ordered for part in (mixture, *references)]
+    headers = read_headers(paths, str(folder))
+    rows = []
+    parts = 1 + len(references)
+    for number, name in enumerate(ordered):
+        stretch = slice(number * parts, (number + 1) * parts)
+        for path, header in zip(paths[stretch], headers[stretch], strict=True):
+            if header.sample_rate != sample_rate:
+                raise UserError(
+                    f"{path}: {header.sample_rate} Hz where sample_rate={sample_rate}; "
+                    "set sample_rate to it or prepare the files again"
+                )
+            if header.frames != headers[stretch][0].frames:
+                raise UserError(
+                    f"{path}: {header.frames} samples where its mixture has {headers[stretch][0].frames}; "
+                    "prepare it again"
+                )
+        row_paths = paths[stretch]
+        rows.append(Row(Path(name).stem, row_paths[0], tuple(row_paths[1:]), headers[stretch][0].frames))
+    return rows
+
+
+def wav_names(folder: Path) -> set[str]:
+    """Names of the WAV files of a folder."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; see the recipe's README for the layout of data=")
+    names = {path.name for path in folder.iterdir() if path.suffix == ".wav"}
+    if not names:
+        raise UserError(f"{folder}: no WAV files in it; see the recipe's README for the layout of data=")
+    return names

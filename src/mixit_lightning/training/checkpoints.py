@@ -1,0 +1,41 @@
+"""Checkpoints: plain types only, whole or not at all."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from ..errors import UserError
+from ..files import replacing
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the final name, flushes, then renames; reads plain types only.
+
+    Lightning's own writes to the system's temporary folder first, which may be another disk: then a kill while it is
+    copied leaves a broken file.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Save under a temporary name, then rename."""
+        with replacing(Path(path)) as partial:
+            torch.save(checkpoint, partial)
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
+        """Load tensors and plain types; a pickled object is refused."""
+        return load_checkpoint(Path(path))
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Load a checkpoint on the CPU.
+
+    Raises:
+        UserError: there is none, it is damaged, or it holds pickled objects.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint; train first, or give checkpoint=PATH")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(f"{path}: not a checkpoint of plain tensors ({str(error).splitlines()[0]})") from error

@@ -1,0 +1,68 @@
+"""The curves of a run as one CSV, a row a value: `step,seconds,metric,value`."""
+
+import csv
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from ..files import replacing
+
+COLUMNS = ("step", "seconds", "metric", "value")
+
+
+class CurvesLogger(Logger):
+    """Appends every logged value to a file, and goes on with it when a run is resumed.
+
+    Args:
+        path: of the CSV.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.seconds_before = 0.0
+        self.start = time.monotonic()
+
+    @property
+    def name(self) -> str:
+        """Of the run."""
+        return self.path.parent.name
+
+    @property
+    def version(self) -> str:
+        """There is one only."""
+        return ""
+
+    @property
+    def seconds(self) -> float:
+        """Training time so far, over all sessions of the run; what a kill undid is not counted."""
+        return self.seconds_before + time.monotonic() - self.start
+
+    @rank_zero_only
+    def rewind(self, step: int) -> None:
+        """Keep what was logged up to that step; what came later, or was cut off by a kill, will be logged again."""
+        rows = []
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS) and row[0].isdigit()]
+        rows = [row for row in rows if int(row[0]) <= step]
+        with replacing(self.path) as partial, partial.open("w", newline="") as file:
+            csv.writer(file).writerows([COLUMNS, *rows])
+        self.seconds_before = float(rows[-1][1]) if rows else 0.0
+        self.start = time.monotonic()
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Append a row a value."""
+        seconds = f"{self.seconds:.3f}"
+        with self.path.open("a", newline="") as file:
+            csv.writer(file).writerows(
+                (step, seconds, name, repr(float(value))) for name, value in metrics.items() if name != "epoch"
+            )
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """The config has a file of its own."""

@@ -1,0 +1,166 @@
+"""Evaluation: separate every mixture of the test set, score it, and keep some examples to look at and listen to."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pandas as pd
+import torch
+from hydra.utils import instantiate
+from rich.progress import track
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ..config import Config
+from ..data import EvaluationBatch, MixtureDataModule
+from ..data.audio import write
+from ..files import replacing
+from ..metrics import MoMi, MSi, OneSource, OracleRemix, SISNRi, momi, separation_scores
+from .checkpoints import load_checkpoint
+from .run import TRAINING_RECORD, provenance
+from .train import build_module
+
+METRICS = {"si_snri": SISNRi, "msi": MSi, "one_source": OneSource, "si_snri_oracle_remix": OracleRemix}
+
+
+def evaluate(config: Config) -> Path:
+    """Write `results.json`, `examples.csv` (a row a test mixture) and `examples/` (audio) into the run's folder.
+
+    Raises:
+        UserError: no checkpoint, one of another network, or bad recordings.
+    """
+    settings = config.settings
+    start = time.monotonic()
+    lightning.seed_everything(settings.seed, workers=True, verbose=False)
+    datamodule: MixtureDataModule = instantiate(settings.datamodule)
+    datamodule.setup()
+    checkpoint = Path(settings.checkpoint or config.folder / "checkpoints" / "best.ckpt")
+    state = load_checkpoint(checkpoint)
+    module = build_module(settings)
+    module.load_weights(state["state_dict"], checkpoint)
+    device = torch.device("cuda" if torch.cuda.is_available() and settings.trainer.accelerator != "cpu" else "cpu")
+    separator = module.separator.to(device).eval()
+
+    rows, metrics = score(separator, datamodule.test_dataloader(), device)
+    config.folder.mkdir(parents=True, exist_ok=True)
+    with replacing(config.folder / "examples.csv") as partial:
+        rows.to_csv(partial, index=False, float_format="%.4f")
+    keep_examples(config.folder, separator, datamodule, rows, device)
+    training = read_training_record(checkpoint)
+    record: dict[str, Any] = {
+        **dict(zip(("objective", "recipe", "separator"), settings.run.split("."), strict=False)),
+        "run": settings.run,
+        "metrics": metrics,
+        "selection_rule": selection_rule(settings, checkpoint),
+        "num_examples": len(rows),
+        "num_examples_by_sources": {str(n): int(c) for n, c in rows.num_references.value_counts().sort_index().items()},
+        "seed": settings.seed,
+        "steps": state["global_step"],
+        "checkpoint": str(checkpoint),
+        "wall_time": {"train": training.get("seconds"), "evaluate": round(time.monotonic() - start, 1)},
+        **provenance(),
+        "trained_with": training or None,
+    }
+    if settings.note:
+        record["note"] = settings.note
+    with replacing(config.folder / "results.json") as partial:
+        partial.write_text(json.dumps(record, indent=2) + "\n")
+    return config.folder
+
+
+@torch.inference_mode()
+def score(
+    separator: nn.Module, batches: DataLoader[EvaluationBatch], device: torch.device
+) -> tuple[pd.DataFrame, dict[str, float | None]]:
+    """A row an example, and the metrics over all of them; None where a metric applies to no example."""
+    labelled = {name: metric().to(device) for name, metric in METRICS.items()}
+    mom_metric = MoMi().to(device)
+    rows: list[dict[str, Any]] = []
+    for batch in track(batches, "Separating the test mixtures", total=len(batches)):
+        mixtures, references, partners = (part.to(device) for part in batch[:3])
+        moms = torch.cat([mixtures[:, None], partners], dim=1)
+        from_sums = separator(moms.sum(1))
+        mom_metric.update(from_sums, moms)
+        momis = momi(from_sums, moms)
+        scores = separation_scores(separator(mixtures), references, mixtures)
+        for metric in labelled.values():
+            metric.add_scores(scores)
+        for number, name in enumerate(batch.names):
+            row = {"name": name, "num_references": int(scores.num_references[number])}
+            for column in ("input_si_snr", "si_snr", "si_snri", "one_source", "si_snri_oracle_remix"):
+                row[column] = getattr(scores, column)[number].item()
+            rows.append(row | {"momi": momis[number].item()})
+    table = pd.DataFrame(rows)
+    # An unprocessed single source is a perfect estimate of itself.
+    table.loc[table.num_references == 1, "input_si_snr"] = torch.nan
+    values = {name: metric.compute().item() for name, metric in {**labelled, "momi": mom_metric}.items()}
+    values["input_si_snr"] = table.input_si_snr.mean()
+    return table, {name: None if value != value else round(value, 4) for name, value in values.items()}
+
+
+def selection_rule(settings: Any, checkpoint: Path) -> str:
+    """How outputs and checkpoint were chosen, without which the numbers mean nothing."""
+    rules = "; ".join(f"{name}: {metric.selection_rule}" for name, metric in {**METRICS, "momi": MoMi}.items())
+    chosen = f"checkpoint with the lowest {settings.selection}" if checkpoint.name == "best.ckpt" else checkpoint.name
+    return f"{settings.num_outputs} outputs; {rules}; {chosen}"
+
+
+def read_training_record(checkpoint: Path) -> dict[str, Any]:
+    """What training left beside the checkpoint's folder; nothing for a checkpoint from elsewhere."""
+    path = checkpoint.parent.parent / TRAINING_RECORD
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def choose_examples(rows: pd.DataFrame) -> dict[int, str]:
+    """Numbers of the examples to keep, and why: the worst are as telling as the best."""
+    chosen: dict[int, str] = {}
+    ranked = rows[rows.si_snri.notna()].si_snri.sort_values().index
+    if len(ranked):
+        picks = {
+            "worst": 0,
+            "second worst": 1,
+            "lower quarter": len(ranked) // 4,
+            "median": len(ranked) // 2,
+            "best": -1,
+        }
+        for why, place in picks.items():
+            if place < len(ranked):
+                chosen.setdefault(int(ranked[place]), why)
+    single = rows[rows.one_source.notna()].one_source.sort_values().index
+    if len(single):
+        chosen[int(single[0])] = "one source, worst"
+        chosen.setdefault(int(single[len(single) // 2]), "one source, median")
+    return chosen
+
+
+@torch.inference_mode()
+def keep_examples(
+    folder: Path, separator: nn.Module, datamodule: MixtureDataModule, rows: pd.DataFrame, device: torch.device
+) -> None:
+    """Write mixture, references and outputs of chosen examples as WAV, with a list of them."""
+    target, partial = folder / "examples", folder / "examples.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    entries = []
+    for number, why in choose_examples(rows).items():
+        item = datamodule.evaluation["test"][number]
+        estimates = separator(item.mixture[None].to(device)).cpu()
+        scores = separation_scores(estimates, item.references[None], item.mixture[None])
+        place = partial / str(number)
+        place.mkdir()
+        signals: dict[str, Tensor] = {"mixture": item.mixture}
+        signals |= {f"reference_{n}": signal for n, signal in enumerate(item.references, 1)}
+        signals |= {f"output_{n}": signal for n, signal in enumerate(estimates[0], 1)}
+        # One gain for all, as what is to be heard is that the outputs add up to the mixture.
+        peak = max(1.0, *(signal.abs().max().item() for signal in signals.values()))
+        for name, signal in signals.items():
+            write(place / f"{name}.wav", (signal / peak).numpy(), datamodule.sample_rate)
+        matched = {str(n): int(row.argmax()) + 1 for n, row in enumerate(scores.mixing_matrix[0], 1) if row.any()}
+        values = {name: value for name, value in rows.loc[number].items() if name != "name" and value == value}
+        entries.append({"folder": str(number), "name": item.name, "why": why, "metrics": values, "matched": matched})
+    (partial / "examples.json").write_text(json.dumps(entries, indent=2, default=float) + "\n")
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)

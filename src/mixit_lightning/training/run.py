@@ -1,0 +1,97 @@
+"""One run, one folder: where it is, what is in it, and whether it may be continued."""
+
+import hashlib
+import platform
+import shutil
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import UserError
+from ..files import replacing
+
+TRAINING_RECORD = "training.json"
+"""What training says of itself when it ends: steps, seconds, commit, versions, hardware."""
+
+PACKAGES = ("mixit-lightning", "torch", "torchaudio", "lightning", "asteroid", "numpy", "soundfile")
+
+
+def run_name(objective: str, recipe: str, separator: str, overrides: list[str]) -> str:
+    """`<objective>.<recipe>.<separator>`, and a short hash of what was overridden, if anything was."""
+    name = f"{objective}.{recipe}.{separator}"
+    if overrides:
+        name += "." + hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
+    return name
+
+
+def open_run(folder: Path, config: dict[str, Any]) -> None:
+    """Make the folder with its config, or check that the config in it is the same, so that the run may go on.
+
+    Raises:
+        UserError: the folder holds a run of another config.
+    """
+    path = folder / "config.yaml"
+    if path.exists():
+        earlier = yaml.safe_load(path.read_text())
+        if changed := differences(earlier, config):
+            raise UserError(
+                f"{path}: an earlier run had other settings ({', '.join(changed[:5])}); "
+                "move its folder away, or give a setting that tells the two apart"
+            )
+        return
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        partial.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def differences(one: Any, other: Any, key: str = "") -> list[str]:
+    """Dotted keys at which two configs differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return [
+            name
+            for part in dict.fromkeys([*one, *other])
+            for name in differences(one.get(part), other.get(part), f"{key}.{part}".lstrip("."))
+        ]
+    return [] if one == other else [key]
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, versions and hardware, for results that others are to reproduce."""
+    return {
+        "commit": commit(),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "hardware": hardware(),
+    }
+
+
+def commit() -> str:
+    """Commit of the checkout that the package runs from; `+changes` where files differ from it."""
+    git = shutil.which("git")
+    if git is None:
+        return "unknown (no git)"
+
+    def ask(*words: str) -> str | None:
+        answer = subprocess.run([git, *words], cwd=Path(__file__).parent, capture_output=True, text=True)
+        return answer.stdout.strip() if answer.returncode == 0 else None
+
+    head = ask("rev-parse", "HEAD")
+    if head is None:
+        return "unknown (not a git checkout)"
+    return head + ("+changes" if ask("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, threads used, and GPUs."""
+    import torch
+
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
+    }

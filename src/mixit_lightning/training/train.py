@@ -1,0 +1,85 @@
+"""Training: one command starts a run, and the same command continues it."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import ModelCheckpoint
+from omegaconf import DictConfig
+
+from ..config import Config
+from ..files import replacing
+from .checkpoints import AtomicCheckpointIO, load_checkpoint
+from .curves import CurvesLogger
+from .module import SeparationModule
+from .run import TRAINING_RECORD, open_run, provenance
+
+
+def train(config: Config) -> Path:
+    """Train, or go on where an earlier call was stopped, and return the run's folder.
+
+    What is drawn depends on seed and epoch alone, and a checkpoint stands at the end of every epoch, so that a run that
+    was killed ends with the weights of one that was not.
+
+    Raises:
+        UserError: bad input; nothing has been written if it shows before the first step.
+    """
+    settings = config.settings
+    lightning.seed_everything(settings.seed, workers=True, verbose=False)
+    datamodule = instantiate(settings.datamodule)
+    datamodule.setup()
+    module = build_module(settings)
+    open_run(config.folder, config.plain())
+
+    curves = CurvesLogger(config.folder / "metrics.csv")
+    last = config.folder / "checkpoints" / "last.ckpt"
+    resuming = last.exists()
+    if resuming and (config.folder / TRAINING_RECORD).exists():
+        print(f"{config.folder}: this run is finished; move the folder away to train it again")
+        return config.folder
+    curves.rewind(load_checkpoint(last)["global_step"] if resuming else 0)
+    trainer = build_trainer(config, curves)
+    trainer.fit(module, datamodule=datamodule, ckpt_path=last if resuming else None, weights_only=True)
+    record = {"steps": trainer.global_step, "seconds": round(curves.seconds, 1), **provenance()}
+    record["parameters"] = sum(parameter.numel() for parameter in module.separator.parameters())
+    record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+    with replacing(config.folder / TRAINING_RECORD) as partial:
+        partial.write_text(json.dumps(record, indent=2) + "\n")
+    return config.folder
+
+
+def build_module(settings: DictConfig) -> SeparationModule:
+    """Separator, objective and optimizer of a config."""
+    return SeparationModule(
+        separator=instantiate(settings.separator),
+        objective=instantiate(settings.objective),
+        optimizer=instantiate(settings.optimizer),
+        schedule=instantiate(settings.schedule),
+    )
+
+
+def build_trainer(config: Config, curves: CurvesLogger) -> lightning.Trainer:
+    """The Trainer of a config, with the run's checkpoints and curves."""
+    settings = config.settings
+    options: dict[str, Any] = {"precision": default_precision()} if settings.trainer.precision == "auto" else {}
+    loggers: list[Any] = [curves]
+    if "_target_" in settings.logger:
+        loggers.append(instantiate(settings.logger))
+    best = ModelCheckpoint(
+        dirpath=config.folder / "checkpoints",
+        filename="best",
+        monitor=settings.selection,
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    return instantiate(settings.trainer, callbacks=[best], logger=loggers, plugins=[AtomicCheckpointIO()], **options)
+
+
+def default_precision() -> str:
+    """bfloat16 where the GPU has it; losses are float32 all the same."""
+    return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"

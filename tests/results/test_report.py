@@ -1,0 +1,295 @@
+import base64
+import io
+import json
+import os
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from mixit_lightning.results.report import write_curves, write_report
+
+SAMPLE_RATE = 8000
+HOSTILE = '<script>alert("1")</script> & "quoted".wav'
+MINUS = "\N{MINUS SIGN}"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page, as a browser would see them."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.pieces: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+        self.text = " ".join(" ".join(self.pieces).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.pieces.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def write_json(path, content):
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_example(folder, generator, references, outputs):
+    folder.mkdir(parents=True)
+    sounds = {f"reference_{number}": generator.normal(size=4000) * 0.1 for number in range(1, references + 1)}
+    mixture = sum(sounds.values())
+    # The last output is silent, as MixIT leaves the outputs it does not need.
+    sounds |= {f"output_{number}": mixture * (number < outputs) for number in range(1, outputs + 1)}
+    for name, samples in {"mixture": mixture, **sounds}.items():
+        soundfile.write(folder / f"{name}.wav", samples, SAMPLE_RATE)
+
+
+def make_results():
+    return {
+        "recipe": "wsj0-2mix",
+        "run": "mixit.wsj0-2mix.tdcnpp-1a2b3c",
+        "objective": "mixit",
+        "separator": "tdcnpp",
+        "metrics": {"si_snri": 12.346, "msi": 9.87, "one_source": None, "momi": -3.21, "other_thing": 0.5},
+        "selection_rule": "highest val/si_snri",
+        "checkpoint": "checkpoints/best.ckpt",
+        "num_examples": 3000,
+        "seed": 17,
+        "commit": "abcdef0",
+        "versions": {"torch": "2.11.0"},
+        "hardware": {"gpu": "H200"},
+        "wall_time": {"train": 7260.0, "evaluate": None},
+        "steps": 200000,
+    }
+
+
+def make_run(run, results):
+    generator = np.random.default_rng(0)
+    write_example(run / "examples" / "two", generator, references=2, outputs=4)
+    write_example(run / "examples" / "one", generator, references=1, outputs=2)
+    listing = [
+        {"folder": "two", "name": HOSTILE, "why": "worst", "metrics": {"si_snri": -1.5}, "matched": {"1": 3, "2": 1}},
+        {"folder": "one", "name": "b", "why": "one source", "metrics": {"si_snri": None}, "matched": {"1": 1}},
+    ]
+    write_json(run / "examples" / "examples.json", listing)
+    write_json(run / "results.json", results)
+    (run / "config.yaml").write_text("objective: mixit # <b>\n", encoding="utf-8")
+    curves = ["step,seconds,metric,value"]
+    for step in range(0, 3000, 10):
+        curves.append(f"{step},{step / 2},train/loss,{-step / 300 + generator.normal()}")
+        if step % 500 == 0:
+            curves += [f"{step},{step / 2},val/{name},{step / 300}" for name in ("loss", "pit_loss", "si_snri", "momi")]
+    (run / "metrics.csv").write_text("\n".join(curves), encoding="utf-8")
+    examples = ["name,num_references,duration,input_si_snr,si_snr,si_snri,one_source,momi,si_snri_oracle_remix"]
+    examples += [f"e{i},2,4.0,{generator.normal()},1,{10 + generator.normal()},,," for i in range(50)]
+    examples += [f"s{i},1,4.0,,,,30.0,," for i in range(5)]
+    (run / "examples.csv").write_text("\n".join(examples), encoding="utf-8")
+    return run
+
+
+@pytest.fixture
+def results():
+    return make_results()
+
+
+@pytest.fixture
+def run(tmp_path, results):
+    return make_run(tmp_path / "run", results)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The page of the unaltered run; drawn once, for drawing is what takes time."""
+    return write_report(make_run(tmp_path_factory.mktemp("runs") / "run", make_results()))
+
+
+def files(run):
+    return {path.name for path in run.iterdir()}
+
+
+def test_page_shows_figures_curves_and_every_sound(report):
+    assert report.name == "report.html"
+    page = Page(report)
+    assert len(page.all("audio")) == (1 + 2 + 4) + (1 + 1 + 2)
+    assert len(page.all("svg")) == 4
+    for piece in (
+        "12.35",
+        "9.87",
+        f"{MINUS}3.21",
+        "0.5",
+        "highest val/si_snri",
+        "abcdef0",
+        "2 h 01 min",
+        "torch 2.11.0",
+    ):
+        assert piece in page.text, piece
+    assert "3\N{NARROW NO-BREAK SPACE}000 test examples" in report.read_text(encoding="utf-8")
+    assert "Output 3 matched to reference 1" in page.text
+    assert "Outputs matched to no reference" in page.text
+    assert f"0 % of energy peak {MINUS}∞ dBFS" in page.text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "50 examples: median" in page.text
+    assert "5 without a finite SI-SNRi are left out" in page.text
+
+
+def test_page_asks_nothing_of_the_network(report):
+    page = Page(report)
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "srcset", "data", "action"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("data:", "#")), (tag, name, value[:60])
+    assert all(attributes["preload"] in ("metadata", "none") for attributes in page.all("audio"))
+
+
+def test_pictures_have_words_and_identifiers_are_unique(report):
+    page = Page(report)
+    assert all(attributes.get("alt") for attributes in page.all("img"))
+    assert (
+        sum(attributes.get("role") == "img" and bool(attributes.get("aria-label")) for _, attributes in page.tags) == 4
+    )
+    identifiers = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    targets = {attributes["xlink:href"][1:] for _, attributes in page.tags if "xlink:href" in attributes}
+    assert targets <= set(identifiers)
+
+
+def test_names_from_outside_are_escaped(report):
+    page = Page(report)
+    assert HOSTILE in page.text
+    assert "<script>alert" not in report.read_text(encoding="utf-8")
+    assert "objective: mixit # <b>" in page.text
+    assert len(page.all("script")) == 1
+
+
+def test_sounds_keep_their_level_unless_they_would_clip(run):
+    loud, _ = soundfile.read(run / "examples" / "one" / "mixture.wav")
+    for name, gain in {"mixture": 1.0, "reference_1": 8.0 / np.abs(loud).max()}.items():
+        soundfile.write(run / "examples" / "two" / f"{name}.wav", loud * gain, SAMPLE_RATE, subtype="FLOAT")
+    page = Page(write_report(run))
+    played = [
+        soundfile.read(io.BytesIO(base64.b64decode(attributes["src"].partition(",")[2])))[0]
+        for attributes in page.all("audio")
+    ]
+    gain = 0.999 / 8.0
+    np.testing.assert_allclose(played[0], loud * gain, atol=1e-4)  # first card: all turned down together
+    assert np.abs(played[1]).max() == pytest.approx(0.999, abs=1e-3)
+    np.testing.assert_allclose(played[7], loud, atol=1e-4)  # second card: as written
+    assert "played at 0.12 of their level" in page.text
+
+
+def test_samples_that_are_not_numbers_are_named(run):
+    broken = np.full(4000, np.nan)
+    soundfile.write(run / "examples" / "one" / "output_1.wav", broken, SAMPLE_RATE, subtype="FLOAT")
+    assert Page(write_report(run)).text.count("samples that are not numbers") == 1
+
+
+def test_nulls_are_not_applicable(run, results):
+    results |= {"metrics": dict.fromkeys(results["metrics"]), "seed": None, "wall_time": None, "steps": None}
+    results |= {"num_examples": None, "selection_rule": None, "hardware": None}
+    write_json(run / "results.json", results)
+    page = Page(write_report(run))
+    assert page.text.count("not applicable") == len(results["metrics"])
+    assert "not recorded" in page.text
+
+
+def test_diverged_run_is_reported(run, results):
+    write_json(run / "results.json", results | {"metrics": {"si_snri": float("nan")}})
+    (run / "metrics.csv").write_text("step,seconds,metric,value\n1,1,train/loss,inf\n2,2,train/loss,nan\n", "utf-8")
+    assert "nan dB" in Page(write_report(run)).text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("metrics.csv", "the run folder has no metrics.csv"),
+        ("examples.csv", "the run folder has no examples.csv"),
+        ("examples/examples.json", "the run folder has no examples/examples.json"),
+        ("config.yaml", "No config.yaml in the run folder"),
+    ],
+)
+def test_missing_parts_are_said_to_be_missing(run, name, sentence):
+    (run / name).unlink()
+    assert sentence in Page(write_report(run)).text
+
+
+def test_only_results_are_needed(tmp_path, results):
+    write_json(tmp_path / "results.json", results)
+    page = Page(write_report(tmp_path))
+    assert "12.35" in page.text
+    assert not page.all("audio") and not page.all("svg")
+
+
+def test_missing_results_raise_and_leave_nothing(run):
+    (run / "results.json").unlink()
+    before = files(run)
+    with pytest.raises(FileNotFoundError, match=r"results\.json"):
+        write_report(run)
+    assert files(run) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("results.json", "{", r"results\.json is not valid JSON"),
+        ("results.json", "[]", r"results\.json must be an object"),
+        ("results.json", '{"metrics": {}}', r"results\.json lacks recipe"),
+        ("metrics.csv", "", r"metrics\.csv cannot be read"),
+        ("metrics.csv", "step,seconds,metric\n1,1,a\n", r"metrics\.csv .*no column value"),
+        ("metrics.csv", "step,seconds,metric,value\n1,1,a,much\n", r"metrics\.csv .*much"),
+        ("examples.csv", "name\na\n", r"examples\.csv .*no column input_si_snr"),
+        ("examples/examples.json", "{}", r"examples\.json must be a list"),
+        ("examples/examples.json", "[{}]", r"examples\.json has an entry without"),
+        ("examples/examples.json", '[{"folder": "../..", "name": "a"}]', "outside"),
+        ("examples/examples.json", '[{"folder": "none", "name": "a"}]', r"mixture\.wav is missing"),
+        ("examples/examples.json", '[{"folder": "one", "name": "a", "matched": {"1": 9}}]', "an output of its own"),
+        ("examples/examples.json", '[{"folder": "one", "name": "a", "matched": {"x": "y"}}]', "an output of its own"),
+        ("examples/one/output_1.wav", "not a sound", r"output_1\.wav is not a sound"),
+    ],
+)
+def test_broken_files_are_named_and_the_old_page_stays(run, name, content, message):
+    (run / "report.html").write_text("old", encoding="utf-8")
+    (run / name).write_text(content, encoding="utf-8")
+    before = files(run)
+    with pytest.raises(ValueError if "missing" not in message else FileNotFoundError, match=message):
+        write_report(run)
+    assert files(run) == before
+    assert (run / "report.html").read_text(encoding="utf-8") == "old"
+
+
+def test_page_is_replaced_whole_or_not_at_all(run, monkeypatch):
+    (run / "report.html").write_text("old", encoding="utf-8")
+    before = files(run)
+
+    def fail(*arguments, **options):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", fail)
+        patch.setattr(Path, "replace", fail)
+        with pytest.raises(OSError, match="no space left"):
+            write_report(run)
+    assert files(run) == before
+    assert (run / "report.html").read_text(encoding="utf-8") == "old"
+    write_report(run)
+    assert files(run) == before
+
+
+def test_curves_alone(run, tmp_path):
+    path = write_curves(run, tmp_path / "curves.png")
+    assert path.read_bytes().startswith(PNG_SIGNATURE)
+
+
+def test_curves_alone_need_metrics(run, tmp_path):
+    (run / "metrics.csv").write_text("step,seconds,metric,value\n1,1,train/grad_norm,2\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="no loss and no metric"):
+        write_curves(run, tmp_path / "curves.png")
+    (run / "metrics.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"metrics\.csv"):
+        write_curves(run, tmp_path / "curves.png")
+    assert not (tmp_path / "curves.png").exists()

@@ -6,8 +6,9 @@ Source: google-research/sound-separation, models/neurips2020_mixit and models/tr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from mixit_lightning.separators.basis import LearnedBasis
 from mixit_lightning.separators.layers import Dense, DepthwiseConv, Norm, PReLU
 
 if TYPE_CHECKING:
-    from mixit_lightning.separators.tdcnpp import TDCNpp
+    from mixit_lightning.separators.tdcnpp import Block, SkipResidual, TDCNpp
 
 
 def reference_parameters(network: TDCNpp) -> dict[str, Tensor]:
@@ -52,17 +53,20 @@ def _views(network: TDCNpp) -> Iterator[tuple[str, Tensor]]:
         yield "layer_norm_on_mag/gamma", network.basis.norm.gamma.view(1, 1, 1)
         yield "layer_norm_on_mag/beta", network.basis.norm.beta.view(1, 1, 1)
     yield from _dense("initial_dense/dense", network.initial)
-    blocks = [block for repeat in network.tdcn.repeats for block in repeat]
-    for number, block in enumerate(blocks):
+    # A ModuleList does not say what it holds.
+    repeats = cast("Sequence[Sequence[Block]]", network.tdcn.repeats)
+    skips = cast("Sequence[SkipResidual]", network.tdcn.skips)
+    for number, block in enumerate(chain.from_iterable(repeats)):
         prefix = f"improved_tdcn/conv_block_{number}/tdcn_block"
         yield from _dense(f"{prefix}/dense1/dense", block.widen)
         yield from _activation(f"{prefix}/normact1", block.prelu1, block.norm1)
         yield from _convolution(f"{prefix}/timeconv/separable_conv", block.conv)
         yield from _activation(f"{prefix}/normact2", block.prelu2, block.norm2)
         yield from _dense(f"{prefix}/dense2/dense", block.narrow)
-    first_blocks = range(0, len(blocks), len(network.tdcn.repeats[0]))
-    for to, skip in zip(first_blocks, network.tdcn.skips, strict=True):
-        for origin, dense in zip(first_blocks, skip.from_repeat, strict=False):
+    for repeat, skip in enumerate(skips):
+        for earlier, dense in enumerate(cast("Sequence[Dense]", skip.from_repeat)):
+            # The authors number a repeat by its first block.
+            origin, to = (number * len(repeats[0]) for number in (earlier, repeat))
             yield from _dense(f"improved_tdcn/res_dense_{origin}_to_{to}/dense", dense)
     yield from _dense("dense", network.mask)
     if network.mix_weights is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -141,7 +142,7 @@ class SeparationModule(lightning.LightningModule):
                 self.log(f"val/{name}", metric.compute().float(), prog_bar=name == "si_snri")  # type: ignore[operator]
             metric.reset()  # type: ignore[operator]
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer, and the schedule in steps."""
         optimizer = self.make_optimizer(self.parameters())
         scheduler = LambdaLR(optimizer, self.schedule)

@@ -29,6 +29,7 @@ def train(config: Config) -> Path:
         UserError: bad input; nothing has been written if it shows before the first step.
     """
     settings = config.settings
+    origin = provenance()  # of the code that runs now, whatever is committed until it ends
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     datamodule = instantiate(settings.datamodule)
     datamodule.setup()
@@ -44,7 +45,7 @@ def train(config: Config) -> Path:
     curves.rewind(load_checkpoint(last)["global_step"] if resuming else 0)
     trainer = build_trainer(config, curves)
     trainer.fit(module, datamodule=datamodule, ckpt_path=last if resuming else None, weights_only=True)
-    record = {"steps": trainer.global_step, "seconds": round(curves.seconds, 1), **provenance()}
+    record = {"steps": trainer.global_step, "seconds": round(curves.seconds, 1), **origin}
     record["parameters"] = sum(parameter.numel() for parameter in module.separator.parameters())
     record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     with replacing(config.folder / TRAINING_RECORD) as partial:

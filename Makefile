@@ -1,0 +1,57 @@
+# Everything one types, in one place: `make help`.
+recipe ?= synthetic
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# What every command of a recipe is given: data=PATH on make's command line, and whatever stands in ARGS.
+SETTINGS = recipe=$(recipe) $(if $(data),data=$(data)) $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help install train evaluate report recipes test test-all check format clean
+
+help: ## Show this
+	@echo 'make [recipe=NAME] [data=PATH] [ARGS="key=value ..."] TARGET'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo 'Recipes: $(notdir $(patsubst %/settings.yaml,%,$(wildcard recipes/*/settings.yaml))); the default needs no data.'
+
+install: $(VENV)/installed ## Make .venv with everything in it (the targets below do that by themselves)
+
+$(VENV)/installed: pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo 'make: no $(PYTHON); install Python 3.11 or 3.12'; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
+		{ echo 'make: $(PYTHON) is not 3.11 or 3.12; give PYTHON=python3.11'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+train: $(VENV)/installed ## Train the recipe, evaluate, write the report; again: go on where it was stopped
+	$(BIN)/mixit train $(SETTINGS)
+
+evaluate: $(VENV)/installed ## Separate and score the test set with the run's best checkpoint
+	$(BIN)/mixit evaluate $(SETTINGS)
+
+report: $(VENV)/installed ## Write report.html of the run again
+	$(BIN)/mixit report $(SETTINGS)
+
+recipes: $(VENV)/installed ## List the recipes
+	@$(BIN)/mixit recipes
+
+test: $(VENV)/installed ## Run the tests (under ten minutes on two cores)
+	$(BIN)/python -m pytest $(ARGS)
+
+test-all: $(VENV)/installed ## Run the slow tests as well
+	$(BIN)/python -m pytest -m '' $(ARGS)
+
+check: $(VENV)/installed ## Lint, format and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/installed ## Format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean: ## Remove .venv and caches; runs/ stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

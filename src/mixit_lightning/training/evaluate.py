@@ -59,7 +59,7 @@ def evaluate(config: Config) -> Path:
         "num_examples_by_sources": {str(n): int(c) for n, c in rows.num_references.value_counts().sort_index().items()},
         "seed": settings.seed,
         "steps": state["global_step"],
-        "checkpoint": str(checkpoint),
+        "checkpoint": checkpoint.name,
         "wall_time": {"train": training.get("seconds"), "evaluate": round(time.monotonic() - start, 1)},
         **provenance(),
         "trained_with": training or None,

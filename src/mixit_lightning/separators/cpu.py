@@ -1,7 +1,8 @@
 """Two layers whose derivatives torch computes slowly on the CPU, with the derivatives written out.
 
-Measured on two cores with (8, 256, 375) and (2, 512, 2400) activations, forward and backward: the rectifier takes a
-third of the time of torch's, the dilated convolution a third to a quarter. The values are the same up to rounding.
+Time against torch's own, forward and backward together, on two cores with (8, 256, 375) and (2, 512, 2400) activations:
+the rectifier 0.3; the convolution 0.2 to 0.5 with dilations of 4 and 32, and 0.5 and 1.3 without dilation. The values
+are the same up to rounding. Second derivatives are not offered.
 """
 
 from typing import Any

@@ -8,6 +8,7 @@ import numpy as np
 from mixit_lightning.data import DynamicMixtures, MixtureDataModule
 from mixit_lightning.data.datamodule import Split
 from mixit_lightning.data.dynamic import FixedMixtures
+from mixit_lightning.errors import UserError
 from sounds import KINDS
 
 EVALUATION_SEEDS: dict[Split, int] = {"valid": 1_000_001, "test": 1_000_002}
@@ -26,6 +27,8 @@ class GeneratedSounds:
         if length is None:
             raise ValueError("generated sounds have no length of their own")
         sound = KINDS[group](rng, length, self.sample_rate)
+        while not sound.any():  # a voice may pause all the time
+            sound = KINDS[group](rng, length, self.sample_rate)
         return group, sound / np.sqrt(np.mean(np.square(sound)))
 
 
@@ -59,7 +62,13 @@ class Synthetic(MixtureDataModule):
         return DynamicMixtures(self.pool, self.pool, self.source_shares, self.length, self.max_level, seed)
 
     def training_mixtures(self) -> DynamicMixtures:
-        """Endless mixtures."""
+        """Endless mixtures.
+
+        Raises:
+            UserError: the sounds do not fit into the band or the duration.
+        """
+        if self.sample_rate < 8000 or self.length < self.sample_rate / 2:
+            raise UserError("recipe synthetic: sample_rate must be 8000 or more and datamodule.duration 0.5 or more")
         return self.mixtures(self.seed)
 
     def evaluation_mixtures(self, split: Split) -> FixedMixtures:

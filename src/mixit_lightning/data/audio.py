@@ -1,5 +1,7 @@
 """Audio files in and out, mono float32; whatever is wrong with a file, the error names it."""
 
+import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +16,9 @@ from ..files import replacing
 
 SUFFIXES = (".wav", ".flac", ".ogg")
 
+STREAMED_BYTES = 0x7FFF0000
+"""Programs that write WAV into a pipe cannot know its size, and claim this or more."""
+
 
 class Header(NamedTuple):
     """What a file says of itself."""
@@ -26,17 +31,28 @@ def read_header(path: Path) -> Header:
     """Read length and sample rate (Hz) without the samples.
 
     Raises:
-        UserError: the file is missing, not audio, empty, or has more than one channel.
+        UserError: the file is missing, not audio, empty, cut off, or has more than one channel.
     """
     try:
-        info = soundfile.info(str(path))
+        info = soundfile.info(str(path), verbose=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise UserError(f"{path}: cannot be read as audio ({reason(error)}); replace or remove it") from error
     if info.channels != 1:
         raise UserError(f"{path}: has {info.channels} channels; convert it to mono")
     if info.frames == 0:
         raise UserError(f"{path}: holds no samples; replace or remove it")
+    if is_cut_off(info.extra_info):
+        raise UserError(f"{path}: is cut off, its end is missing; replace or remove it")
     return Header(info.frames, info.samplerate)
+
+
+def is_cut_off(log: str) -> bool:
+    """Whether libsndfile's log of a header says that the file is shorter than it should be.
+
+    It reads what is left of a WAV or Ogg file without an error; a FLAC file fails when it is read.
+    """
+    claim = re.search(r"^data : (\d+) \(should be \d+\)", log, re.MULTILINE)
+    return "lacks an end-of-stream bit" in log or (claim is not None and int(claim[1]) < STREAMED_BYTES)
 
 
 def read_headers(paths: list[Path], what: str) -> list[Header]:
@@ -86,8 +102,13 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 
 
 def find_audio(folder: Path) -> list[Path]:
-    """All audio files below a folder, in an order that does not depend on the disk."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    """All audio files below a folder, links followed, in an order that does not depend on the disk."""
+    return sorted(
+        Path(parent, name)
+        for parent, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if name.lower().endswith(SUFFIXES)
+    )
 
 
 def reason(error: Exception) -> str:

@@ -42,8 +42,6 @@ class MixtureDataModule(lightning.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 1 or steps_per_epoch < 1 or duration <= 0:
-            raise UserError("datamodule.batch_size, steps_per_epoch and duration must be positive")
         self.sample_rate = sample_rate
         self.length = round(duration * sample_rate)
         self.batch_size = batch_size
@@ -55,7 +53,20 @@ class MixtureDataModule(lightning.LightningDataModule):
         self.seed = seed
 
     def setup(self, stage: str | None = None) -> None:
-        """Find and check the recordings, once; `train` does so before it makes a run folder."""
+        """Check the settings, find and check the recordings, once; `train` does so before it makes a run folder.
+
+        Raises:
+            UserError: a size is not positive, or something is wrong with the recordings.
+        """
+        sizes = {
+            "batch_size": self.batch_size,
+            "steps_per_epoch": self.steps_per_epoch,
+            "evaluation_batch_size": self.evaluation_batch_size,
+            "duration": self.length,
+        }
+        for name, size in sizes.items():
+            if size < 1:
+                raise UserError(f"datamodule.{name} must be positive")
         if not hasattr(self, "training"):
             self.training = self.training_mixtures()
             self.evaluation = {split: self.evaluation_mixtures(split) for split in get_args(Split)}

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from ..errors import UserError
 from .mixture import Mixture, generator
 
 REFERENCE_RMS = 0.05
@@ -36,6 +37,9 @@ class DynamicMixtures:
         length: samples; None mixes whole sounds and cuts them to the shortest.
         max_level: dB; every source is at a level drawn uniformly between `-max_level` and `max_level`.
         seed: mixtures of another seed are others.
+
+    Raises:
+        UserError: the shares are none, or a mixture would need more groups than there are.
     """
 
     def __init__(
@@ -47,7 +51,11 @@ class DynamicMixtures:
         max_level: float,
         seed: int,
     ) -> None:
+        if min(source_shares, default=0) < 0 or sum(source_shares) <= 0:
+            raise UserError(f"datamodule.source_shares={list(source_shares)} must be shares, and not all zero")
         self.pools = {True: labelled, False: unlabelled}
+        for pool in (labelled, unlabelled):
+            check_groups(pool, source_shares, "source_shares")
         self.source_shares = np.array(source_shares) / np.sum(source_shares)
         self.length = length
         self.max_level = max_level
@@ -75,9 +83,16 @@ class DynamicMixtures:
 
 
 class FixedMixtures:
-    """A fixed list out of endless mixtures: `counts[n]` mixtures of n + 1 sources, the same on every machine."""
+    """A fixed list out of endless mixtures: `counts[n]` mixtures of n + 1 sources, the same on every machine.
+
+    Raises:
+        UserError: the counts are none, or a mixture would need more groups than there are.
+    """
 
     def __init__(self, mixtures: DynamicMixtures, counts: Sequence[int]) -> None:
+        if sum(counts) < 1:
+            raise UserError(f"datamodule.validation_counts and test_counts must not be all zero, as {list(counts)} is")
+        check_groups(mixtures.pools[True], counts, "validation_counts or test_counts")
         self.mixtures = mixtures
         # The most sources first: partners of mixtures of mixtures are the neighbours in the list.
         self.num_sources = [n + 1 for n, count in enumerate(counts) for _ in range(count)][::-1]
@@ -88,3 +103,10 @@ class FixedMixtures:
     def __getitem__(self, number: int) -> Mixture:
         mixtures = self.mixtures
         return mixtures.mix(generator(mixtures.seed, number), mixtures.pools[True], self.num_sources[number])
+
+
+def check_groups(pool: SoundPool, by_sources: Sequence[float], key: str) -> None:
+    """Refuse mixtures of more sources than the pool has groups."""
+    most = max(number for number, value in enumerate(by_sources, 1) if value)
+    if most > len(pool.groups):
+        raise UserError(f"datamodule.{key} asks for {most} sources, but there are {len(pool.groups)} to choose from")

@@ -32,6 +32,9 @@ class PreparedMixtures:
         labelled_share: for training, the share of the rows whose references may be used. Which rows these are depends
             on the seed alone; labelled and unlabelled examples never come from the same row.
         seed: of the order, the stretches and the labelled rows.
+
+    Raises:
+        UserError: the share leaves no labelled or no unlabelled row.
     """
 
     def __init__(self, rows: Sequence[Row], length: int | None, labelled_share: float = 1.0, seed: int = 0) -> None:
@@ -40,6 +43,9 @@ class PreparedMixtures:
         self.seed = seed
         order = generator(seed, 0).permutation(len(self.rows))
         cut = round(labelled_share * len(order))
+        if 0 < labelled_share < 1 and cut in (0, len(order)):
+            kind = "unlabelled" if cut else "labelled"
+            raise UserError(f"objective.labelled_share={labelled_share} leaves no {kind} mixture of {len(order)}")
         self.numbers = {True: order[:cut], False: order[cut:]}
         self.passes = lru_cache(maxsize=8)(self.order_of_pass)
 
@@ -59,12 +65,9 @@ class PreparedMixtures:
         """A random stretch of the next row of the current pass; unlabelled: no source file is opened.
 
         Raises:
-            UserError: there is no such row, or a file is damaged.
+            UserError: a file is damaged.
         """
         count = len(self.numbers[labelled])
-        if not count:
-            kind = "labelled" if labelled else "unlabelled"
-            raise UserError(f"objective.labelled_share leaves no {kind} mixture of {len(self.rows)}; change it")
         row = self.rows[self.passes(number // count, labelled)[number % count]]
         length = self.length or row.frames
         start = int(generator(self.seed, 2, number, labelled).integers(max(0, row.frames - length) + 1))

@@ -115,6 +115,8 @@ def best_by_si_snr(estimates: Tensor, targets: Tensor, allowed: AdmissibleSet) -
 
 
 def ratio_decibels(signal: Tensor, noise: Tensor) -> Tensor:
-    """Energy ratio in dB, kept within the limits."""
-    total = (signal + noise).clamp_min(torch.finfo(signal.dtype).tiny)
-    return 10 * torch.log10((signal / total).clamp_min(LIMIT) / (noise / total).clamp_min(LIMIT))
+    """Energy ratio in dB, kept within the limits; of two silences the lower limit, as nothing was recovered."""
+    total = signal + noise
+    share = torch.where(total > 0, signal / total, 0)
+    rest = torch.where(total > 0, noise / total, 1)
+    return 10 * torch.log10(share.clamp_min(LIMIT) / rest.clamp_min(LIMIT))

@@ -16,6 +16,7 @@ from ..files import replacing
 from .checkpoints import AtomicCheckpointIO, load_checkpoint
 from .curves import CurvesLogger
 from .module import SeparationModule
+from .progress import EpochLines
 from .run import TRAINING_RECORD, open_run, provenance
 
 
@@ -78,7 +79,8 @@ def build_trainer(config: Config, curves: CurvesLogger) -> lightning.Trainer:
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    return instantiate(settings.trainer, callbacks=[best], logger=loggers, plugins=[AtomicCheckpointIO()], **options)
+    options |= {"callbacks": [best, EpochLines()], "logger": loggers, "plugins": [AtomicCheckpointIO()]}
+    return instantiate(settings.trainer, **options)
 
 
 def default_precision() -> str:

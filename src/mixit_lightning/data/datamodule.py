@@ -4,6 +4,7 @@ from abc import abstractmethod
 from typing import Literal, get_args
 
 import lightning
+import torch
 from torch.utils.data import DataLoader
 
 from ..errors import UserError
@@ -97,7 +98,7 @@ class MixtureDataModule(lightning.LightningDataModule):
             batch_size=None,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            pin_memory=True,
+            pin_memory=torch.cuda.is_available(),
         )
 
     def val_dataloader(self) -> DataLoader[EvaluationBatch]:

@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+import torch
+
+from mixit_lightning.data.batches import Drawing, EvaluationDataset, TrainingDataset, TrainingSampler
+from mixit_lightning.data.mixture import Mixture
+from mixit_lightning.errors import UserError
+
+
+def sampler(epoch=0, share=0.25, batch_size=8, num_mixtures=2, steps=5, seed=0, **processes):
+    result = TrainingSampler(batch_size, share, num_mixtures, steps, seed, **processes)
+    result.set_epoch(epoch)
+    return result
+
+
+@pytest.mark.parametrize("num_mixtures", [2, 3])
+@pytest.mark.parametrize("share", [0, 0.25, 0.5, 1])
+def test_whole_shares_are_exact_in_every_batch(share, num_mixtures):
+    batches = list(sampler(share=share, steps=30, num_mixtures=num_mixtures))
+    assert len(batches) == len(sampler(steps=30)) == 30
+    for labelled, unlabelled in batches:
+        assert len(labelled) == 8 * share
+        assert len(unlabelled) == (8 - 8 * share) * num_mixtures
+
+
+@pytest.mark.parametrize(("share", "batch_size", "low"), [(0.1, 8, 0), (0.3, 8, 2), (0.5, 3, 1)])
+def test_other_shares_are_right_in_expectation(share, batch_size, low):
+    counts = [len(batch.labelled) for batch in sampler(share=share, batch_size=batch_size, steps=4000)]
+    assert set(counts) == {low, low + 1}
+    # Four standard errors of the mean, of a deviation of at most 1/2.
+    assert abs(np.mean(counts) - share * batch_size) < 4 * 0.5 / np.sqrt(4000)
+
+
+def test_a_share_that_binary_numbers_cannot_hold_is_whole_all_the_same():
+    # 10 * 0.3 is a little more than 3, 100 * 0.29 a little less than 29.
+    assert {len(batch.labelled) for batch in sampler(share=0.1 * 3, batch_size=10, steps=500)} == {3}
+    assert {len(batch.labelled) for batch in sampler(share=0.29, batch_size=100, steps=500)} == {29}
+
+
+@pytest.mark.parametrize("num_mixtures", [2, 3])
+@pytest.mark.parametrize("share", [0, 0.1, 0.25, 0.37, 1])
+def test_numbers_neither_repeat_nor_leave_gaps_over_epochs(share, num_mixtures):
+    labelled, unlabelled = [], []
+    for epoch in range(6):
+        for batch in sampler(epoch, share, num_mixtures=num_mixtures):
+            labelled += batch.labelled
+            unlabelled += batch.unlabelled
+    assert labelled == list(range(len(labelled)))
+    assert unlabelled == list(range(len(unlabelled)))
+    assert len(labelled) + len(unlabelled) / num_mixtures == 6 * 5 * 8
+
+
+def test_rounding_depends_on_seed_and_epoch():
+    def counts(epoch, seed):
+        return [len(batch.labelled) for batch in sampler(epoch, share=0.5, batch_size=1, steps=60, seed=seed)]
+
+    assert counts(0, 0) == counts(0, 0)
+    assert len({tuple(counts(epoch, seed)) for epoch in range(3) for seed in range(3)}) == 9
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5])
+def test_processes_take_turns_at_the_batches_of_one(share):
+    for epoch in range(3):
+        alone = list(sampler(epoch, share, steps=12))
+        parts = [list(sampler(epoch, share, steps=4, rank=rank, world_size=3)) for rank in range(3)]
+        assert [len(part) for part in parts] == [4, 4, 4]
+        assert [batch for turn in zip(*parts, strict=True) for batch in turn] == alone
+
+
+def test_starting_at_an_epoch_is_the_same_as_running_to_it():
+    through = sampler(share=0.37)
+    for epoch in range(5):
+        through.set_epoch(epoch)
+        batches = list(through)
+        assert list(sampler(epoch, share=0.37)) == batches
+        assert list(through) == batches
+
+
+class Numbered:
+    """Labelled mixture n is n, unlabelled n is -n; labelled ones have one or two references."""
+
+    def draw(self, number, *, labelled):
+        value = float(number if labelled else -number)
+        count = 1 + number % 2 if labelled else 0
+        return Mixture(f"{labelled}{number}", torch.full((6,), value), torch.full((count, 6), value / max(1, count)))
+
+
+def test_labelled_items_come_first_with_their_references():
+    batch = TrainingDataset(Numbered())[Drawing(range(4, 7), range(10, 14))]
+    assert batch.mixtures[:, 0].tolist() == [4, 5, 6, -10, -11, -12, -13]
+    assert batch.names == ["True4", "True5", "True6", "False10", "False11", "False12", "False13"]
+    assert batch.references.shape == (3, 2, 6)
+    assert batch.references[:, :, 0].tolist() == [[4, 0], [2.5, 2.5], [6, 0]]
+
+
+@pytest.mark.parametrize(
+    ("drawing", "mixtures", "references"),
+    [
+        (Drawing(range(0), range(4)), (4, 6), (0, 0, 6)),
+        (Drawing(range(3), range(0)), (3, 6), (3, 2, 6)),
+        (Drawing(range(0, 1), range(2)), (3, 6), (1, 1, 6)),
+    ],
+)
+def test_shapes_of_batches(drawing, mixtures, references):
+    batch = TrainingDataset(Numbered())[drawing]
+    assert batch.mixtures.shape == mixtures and batch.references.shape == references
+
+
+class Listed:
+    """Mixture n holds n + 1 at every sample, of `lengths[n]` samples."""
+
+    def __init__(self, lengths):
+        self.lengths = lengths
+
+    def __len__(self):
+        return len(self.lengths)
+
+    def __getitem__(self, number):
+        mixture = torch.full((self.lengths[number],), number + 1.0)
+        count = 1 + number % 2
+        return Mixture(f"{number}", mixture, (mixture / count).expand(count, -1))
+
+
+def all_of(lengths, batch_size, num_mixtures):
+    dataset = EvaluationDataset(Listed(lengths), batch_size, num_mixtures)
+    return [dataset[number] for number in range(len(dataset))]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 10])
+@pytest.mark.parametrize("num_mixtures", [2, 3])
+def test_evaluation_drops_nothing_and_partners_do_not_depend_on_the_batch_size(batch_size, num_mixtures):
+    batches = all_of([5] * 7, batch_size, num_mixtures)
+    assert [len(batch.mixtures) for batch in batches] == [min(batch_size, 7 - n) for n in range(0, 7, batch_size)]
+    assert [name for batch in batches for name in batch.names] == [str(number) for number in range(7)]
+    mixtures = torch.cat([batch.mixtures for batch in batches])
+    partners = torch.cat([batch.partners for batch in batches])
+    assert mixtures[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert partners.shape == (7, num_mixtures - 1, 5)
+    for number in range(7):
+        assert partners[number, :, 0].tolist() == [(number + step) % 7 + 1 for step in range(1, num_mixtures)]
+    for batch in batches:
+        assert torch.equal(batch.references.sum(1), batch.mixtures)
+
+
+def test_partners_are_cut_or_padded_to_the_mixture():
+    batches = all_of([4, 6, 2], 1, 3)
+    assert batches[0].partners[0].tolist() == [[2, 2, 2, 2], [3, 3, 0, 0]]
+    assert batches[1].partners[0].tolist() == [[3, 3, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0]]
+    assert batches[2].partners[0].tolist() == [[1, 1], [2, 2]]
+
+
+def test_mixtures_of_different_lengths_in_one_batch_are_refused():
+    with pytest.raises(UserError, match=r"^2: shorter than others .* datamodule\.evaluation_batch_size=1"):
+        all_of([4, 4, 2], 3, 2)

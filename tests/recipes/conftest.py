@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from mixit_lightning.cli import main
+
+CORPORA = Path(__file__).parents[2].parent / "shared" / "corpora"
+"""Recordings that are no part of the project; tests that use them are skipped where they are absent."""
+
+SMALL = [
+    "debug=fast",
+    "trainer.accelerator=cpu",
+    "trainer.enable_progress_bar=false",
+    "separator=tdcnpp-small",
+    "separator.bottleneck=8",
+    "separator.conv_channels=16",
+    "separator.repeats=1",
+    "separator.dilations_per_repeat=2",
+    "datamodule.duration=0.5",
+]
+"""A few steps of a small network."""
+
+COUNTS = ["datamodule.validation_counts=[1,2]", "datamodule.test_counts=[2,4]"]
+"""Short lists of mixtures of one and two sources."""
+
+
+def syllables(seed: int, seconds: float, sample_rate: int) -> np.ndarray:
+    """Noise that comes and goes, below full scale."""
+    rng = np.random.default_rng(seed)
+    samples = rng.standard_normal(round(seconds * sample_rate))
+    time = np.arange(len(samples)) / sample_rate
+    return 0.05 * samples * (1.1 + np.sin(2 * np.pi * (rng.uniform(2, 5) * time + rng.random())))
+
+
+def write(path: Path, samples: np.ndarray, sample_rate: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(str(path), samples, sample_rate, subtype="PCM_16")
+
+
+def make_speech(folder: Path) -> Path:
+    """`<split>/<speaker>/`, three speakers of two recordings each, of 0.6 to 0.85 s at 16 kHz."""
+    for split_number, split in enumerate(("train", "valid", "test")):
+        for number in range(6):
+            seed = 10 * split_number + number
+            name = f"{split}/{split}-{number // 2}/{seed:02}.{'wav' if number % 2 else 'flac'}"
+            write(folder / name, syllables(seed, 0.6 + 0.05 * number, 16000), 16000)
+    return folder
+
+
+def make_two_speakers(folder: Path, sample_rate: int, mode: str) -> Path:
+    """`2speakers/wav8k/min/{tr,cv,tt}/{mix,s1,s2}` or another of its kind, four, two and two mixtures."""
+    root = folder / "2speakers" / f"wav{sample_rate // 1000}k" / mode
+    for split_number, (split, count) in enumerate({"tr": 4, "cv": 2, "tt": 2}.items()):
+        for number in range(count):
+            seed = 100 * split_number + 2 * number
+            seconds = 0.45 + 0.1 * number  # one is shorter than the stretches
+            first, second = (syllables(seed + k, seconds, sample_rate) for k in range(2))
+            if mode == "max":
+                second[len(second) // 2 :] = 0
+            for part, samples in (("s1", first), ("s2", second), ("mix", first + second)):
+                write(root / split / part / f"{split}{number}.wav", samples, sample_rate)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory) -> Path:
+    return make_speech(tmp_path_factory.mktemp("speech"))
+
+
+@pytest.fixture(scope="session")
+def two_speakers(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wsj0-2mix")
+    for sample_rate in (8000, 16000):
+        for mode in ("min", "max"):
+            make_two_speakers(folder, sample_rate, mode)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """Train, evaluate and report a recipe with a small network; gives the run's folder."""
+
+    def run(recipe: str, *overrides: str) -> Path:
+        runs = tmp_path_factory.mktemp("runs")
+        assert main(["train", f"recipe={recipe}", f"runs={runs}", *SMALL, *overrides]) == 0
+        (folder,) = (runs / recipe).iterdir()
+        return folder
+
+    return run

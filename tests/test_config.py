@@ -1,0 +1,68 @@
+import subprocess
+import sys
+
+import pytest
+
+from mixit_lightning.cli import main
+from mixit_lightning.config import load_config, recipe_names
+from mixit_lightning.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("recipe=sintetic", "did you mean synthetic"),
+        ("recipe=wsj0_2mix", "did you mean wsj0-2mix"),
+        ("separator=tdcnp", "did you mean tdcnpp"),
+        ("objective=mixitt", "did you mean mixit"),
+        ("optimizer.lrr=1", "did you mean optimizer.lr"),
+        ("lr=1", "did you mean optimizer.lr"),
+        ("datamodule.batchsize=3", "did you mean datamodule.batch_size"),
+        ("--verbose", "key=value"),
+    ],
+)
+def test_a_mistake_names_the_nearest_that_exists(word, message):
+    with pytest.raises(UserError, match=message) as caught:
+        load_config([word])
+    assert word in str(caught.value)
+
+
+def test_a_mistake_is_one_line_and_status_one(capsys):
+    assert main(["train", "recipe=sintetic"]) == 1
+    assert capsys.readouterr().err == "mixit: recipe=sintetic does not exist; did you mean synthetic?\n"
+
+
+def test_recipes_need_data_unless_they_make_it(monkeypatch, tmp_path):
+    assert load_config([]).settings.recipe == "synthetic"
+    monkeypatch.delenv("SPEECH_FOLDER_DATA", raising=False)
+    with pytest.raises(UserError, match="SPEECH_FOLDER_DATA"):
+        load_config(["recipe=speech-folder"])
+    monkeypatch.setenv("SPEECH_FOLDER_DATA", str(tmp_path))
+    assert load_config(["recipe=speech-folder"]).settings.data == str(tmp_path)
+    with pytest.raises(UserError, match="data=.*nowhere"):
+        load_config(["recipe=speech-folder", f"data={tmp_path / 'nowhere'}"])
+
+
+def test_the_folder_says_what_was_run(tmp_path):
+    plain = load_config([])
+    assert str(plain.folder) == "runs/synthetic/mixit.synthetic.tdcnpp-small"
+    changed = load_config(["optimizer.lr=0.5", "objective=pit"])
+    assert changed.folder.name.startswith("pit.synthetic.tdcnpp-small.")
+    assert changed.settings.optimizer.lr == 0.5
+    assert changed.settings.datamodule.labelled_share == 1.0
+    for word in ("datamodule.num_workers=0", "logger=wandb", "checkpoint=x", "trainer.enable_progress_bar=false"):
+        assert load_config([word]).folder == plain.folder
+    assert load_config(["logger=wandb"]).plain() == plain.plain()
+
+
+def test_all_recipes_are_listed(capsys):
+    assert main(["recipes"]) == 0
+    assert capsys.readouterr().out.split() == recipe_names()
+    assert {"synthetic", "speech-folder", "wsj0-2mix"} <= set(recipe_names())
+
+
+def test_help_loads_nothing_heavy():
+    code = "import sys\nfrom mixit_lightning.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "print([name for name in ('torch', 'lightning', 'hydra', 'pandas') if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == "[]"

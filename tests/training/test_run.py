@@ -1,0 +1,83 @@
+import subprocess
+
+import pytest
+import torch
+
+from mixit_lightning.errors import UserError
+from mixit_lightning.files import replacing
+from mixit_lightning.training.checkpoints import load_checkpoint
+from mixit_lightning.training.curves import CurvesLogger
+from mixit_lightning.training.run import commit, differences, open_run, run_name
+
+
+def test_run_names():
+    assert run_name("mixit", "synthetic", "tdcnpp", []) == "mixit.synthetic.tdcnpp"
+    one, two = (run_name("mixit", "synthetic", "tdcnpp", words) for words in (["a=1", "b=2"], ["b=2", "a=1"]))
+    assert one == two
+    assert one != run_name("mixit", "synthetic", "tdcnpp", ["a=1", "b=3"])
+    assert one.startswith("mixit.synthetic.tdcnpp.")
+
+
+def test_a_run_goes_on_only_with_its_own_settings(tmp_path):
+    config = {"seed": 0, "optimizer": {"lr": 0.1}}
+    open_run(tmp_path / "run", config)
+    open_run(tmp_path / "run", config)
+    with pytest.raises(UserError, match=r"config.yaml.*optimizer\.lr"):
+        open_run(tmp_path / "run", {"seed": 0, "optimizer": {"lr": 0.2}})
+    assert differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 1}, "d": 3}) == ["c", "d"]
+
+
+def test_curves_go_on_after_a_kill(tmp_path):
+    path = tmp_path / "metrics.csv"
+    curves = CurvesLogger(path)
+    curves.rewind(0)
+    for step in (10, 20, 30):
+        curves.log_metrics({"train/loss": -float(step), "epoch": 1}, step)
+    with path.open("a") as file:
+        file.write("40,1.0,train/lo")  # cut off by the kill
+    again = CurvesLogger(path)
+    again.rewind(20)
+    assert again.seconds >= float(path.read_text().splitlines()[-1].split(",")[1])
+    again.log_metrics({"train/loss": -21.0}, 21)
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    assert rows[0] == ["step", "seconds", "metric", "value"]
+    assert [(row[0], row[2], row[3]) for row in rows[1:]] == [
+        ("10", "train/loss", "-10.0"),
+        ("20", "train/loss", "-20.0"),
+        ("21", "train/loss", "-21.0"),
+    ]
+
+
+def test_an_error_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replacing(path) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+class Pickled:
+    def __reduce__(self):
+        return print, ("this code came with a checkpoint",)
+
+
+def test_a_checkpoint_with_a_pickled_object_is_refused(tmp_path, capsys):
+    path = tmp_path / "evil.ckpt"
+    torch.save({"state_dict": {}, "extra": Pickled()}, path)
+    with pytest.raises(UserError, match=r"evil\.ckpt"):
+        load_checkpoint(path)
+    assert "this code" not in capsys.readouterr().out
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"evil\.ckpt"):
+        load_checkpoint(path)
+    with pytest.raises(UserError, match="no such checkpoint"):
+        load_checkpoint(tmp_path / "none.ckpt")
+
+
+def test_the_commit_is_that_of_the_checkout():
+    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=__file__.rsplit("/", 1)[0])
+    if head.returncode:
+        pytest.skip("not a git checkout")
+    assert commit().removesuffix("+changes") == head.stdout.strip()

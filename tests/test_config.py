@@ -39,7 +39,7 @@ def test_recipes_need_data_unless_they_make_it(monkeypatch, tmp_path):
         load_config(["recipe=speech-folder"])
     monkeypatch.setenv("SPEECH_FOLDER_DATA", str(tmp_path))
     assert load_config(["recipe=speech-folder"]).settings.data == str(tmp_path)
-    with pytest.raises(UserError, match="data=.*nowhere"):
+    with pytest.raises(UserError, match=r"data=.*nowhere"):
         load_config(["recipe=speech-folder", f"data={tmp_path / 'nowhere'}"])
 
 

@@ -1,6 +1,6 @@
 """Which items make up a batch, and reading them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +27,7 @@ class Drawing(NamedTuple):
 
 
 class TrainingSampler(Sampler[Drawing]):
-    """Numbers of the mixtures of every batch; a function of seed and epoch alone.
+    """Numbers of the mixtures of every batch; a function of the seed and the number of the batch alone.
 
     `batch_size * labelled_share` examples of a batch are labelled: exactly where that is whole, otherwise the next
     lower or higher number, so that it is right in expectation. Each unlabelled example takes `num_mixtures` mixtures.
@@ -39,6 +39,8 @@ class TrainingSampler(Sampler[Drawing]):
         num_mixtures: mixtures that are added up for one unlabelled example.
         steps: batches of an epoch, for each process.
         seed: of the rounding of labelled shares.
+        steps_taken: asked before every epoch how many batches each process has trained on, so that a resumed run goes
+            on with the next one.
         rank: number of this process.
         world_size: number of processes.
     """
@@ -50,6 +52,7 @@ class TrainingSampler(Sampler[Drawing]):
         num_mixtures: int,
         steps: int,
         seed: int,
+        steps_taken: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -58,37 +61,28 @@ class TrainingSampler(Sampler[Drawing]):
         self.num_mixtures = num_mixtures
         self.steps = steps
         self.seed = seed
+        self.steps_taken = steps_taken
         self.rank = rank
         self.world_size = world_size
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before every epoch, and after a restart."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return self.steps
 
-    def labelled_counts(self, epoch: int) -> np.ndarray:
-        """Labelled examples of every batch of an epoch, over all processes."""
+    def labelled_counts(self, batches: int) -> np.ndarray:
+        """Labelled examples of each of the first batches of a run."""
         wanted = round(self.batch_size * self.labelled_share, 9)
-        more = generator(self.seed, epoch).random(self.steps * self.world_size) < wanted % 1
-        return int(wanted) + more.astype(int)
+        return int(wanted) + (generator(self.seed).random(batches) < wanted % 1).astype(int)
 
     def __iter__(self) -> Iterator[Drawing]:
-        batches_before = self.epoch * self.steps * self.world_size
-        labelled_before = sum(int(self.labelled_counts(epoch).sum()) for epoch in range(self.epoch))
-        counts = self.labelled_counts(self.epoch)
-        starts = labelled_before + np.cumsum(counts) - counts
-        for batch in range(self.rank, len(counts), self.world_size):
+        first = self.steps_taken() * self.world_size
+        counts = self.labelled_counts(first + self.steps * self.world_size)
+        starts = np.cumsum(counts) - counts
+        for batch in range(first + self.rank, len(counts), self.world_size):
             start, count = int(starts[batch]), int(counts[batch])
-            unlabelled_start = (batches_before + batch) * self.batch_size - start
+            unlabelled = range(batch * self.batch_size - start, (batch + 1) * self.batch_size - start - count)
             yield Drawing(
                 range(start, start + count),
-                range(
-                    unlabelled_start * self.num_mixtures,
-                    (unlabelled_start + self.batch_size - count) * self.num_mixtures,
-                ),
+                range(unlabelled.start * self.num_mixtures, unlabelled.stop * self.num_mixtures),
             )
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .matching import mixit, pit
+from .sparsity import output_sparsity
 
 
 class Examples(NamedTuple):
@@ -31,9 +32,10 @@ class Objective(nn.Module):
         max_snr: dB, of mixtures and references with sound.
         silent_max_snr: dB, of silent references.
         admissible: assignments of outputs to mixtures, where not all are allowed, see `mixit`.
+        sparsity: weight of `output_sparsity` in the loss of unlabelled examples, dB; against over-separation.
 
     Raises:
-        ValueError: a share outside 0 to 1, or fewer than two mixtures.
+        ValueError: a share outside 0 to 1, fewer than two mixtures, or a negative weight.
     """
 
     admissible: Tensor | None
@@ -45,12 +47,16 @@ class Objective(nn.Module):
         max_snr: float = 30.0,
         silent_max_snr: float = 20.0,
         admissible: Sequence[Sequence[int]] | None = None,
+        sparsity: float = 0.0,
     ) -> None:
         super().__init__()
         if not 0 <= labelled_share <= 1:
             raise ValueError(f"objective.labelled_share is a share from 0 to 1, not {labelled_share}")
         if num_mixtures < 2:
             raise ValueError(f"objective.num_mixtures must be 2 or more, not {num_mixtures}")
+        if sparsity < 0:
+            raise ValueError(f"objective.sparsity must not be negative, but is {sparsity}")
+        self.sparsity = sparsity
         self.labelled_share = labelled_share
         self.num_mixtures = num_mixtures
         self.max_snr = max_snr
@@ -91,7 +97,8 @@ class Objective(nn.Module):
         return pit(estimates, references, self.max_snr, mixture=mixture, silent_max_snr=self.silent_max_snr).loss
 
     def unsupervised(self, estimates: Tensor, mixtures: Tensor) -> Tensor:
-        """MixIT losses `(example,)` in dB; none for no examples."""
+        """MixIT losses `(example,)` in dB, with the sparsity term if it has a weight; none for no examples."""
         if not len(mixtures):
             return estimates.new_zeros(0, dtype=torch.float32)
-        return mixit(estimates, mixtures, self.max_snr, self.admissible).loss
+        loss = mixit(estimates, mixtures, self.max_snr, self.admissible).loss
+        return loss + self.sparsity * output_sparsity(estimates) if self.sparsity else loss

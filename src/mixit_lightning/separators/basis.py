@@ -60,16 +60,21 @@ class STFTBasis(nn.Module):
     Args:
         window: length of a frame in samples.
         hop: distance between frames in samples.
+        magnitude_exponent: the network reads the magnitude to this power; 1 as released, about 0.3 shows it quiet
+            partials as well and helps small networks and short trainings.
 
     Raises:
-        ValueError: if the frames do not overlap.
+        ValueError: if the frames do not overlap, or the exponent is not positive.
     """
 
     analysis_window: Tensor
     synthesis_window: Tensor
 
-    def __init__(self, window: int, hop: int) -> None:
+    def __init__(self, window: int, hop: int, magnitude_exponent: float = 1.0) -> None:
         super().__init__()
+        if magnitude_exponent <= 0:
+            raise ValueError(f"magnitude_exponent must be positive, but is {magnitude_exponent}")
+        self.magnitude_exponent = magnitude_exponent
         if window <= hop:
             # A Hann window begins at zero: without overlap, nothing could bring its first sample back.
             raise ValueError(f"the STFT's window must be longer than its hop, but they are {window} and {hop} samples")
@@ -92,7 +97,8 @@ class STFTBasis(nn.Module):
 
     def features(self, coefficients: Tensor) -> Tensor:
         """Magnitude (batch, bin, frame), normalised over bins and frames."""
-        return self.norm(coefficients.abs())
+        magnitude = coefficients.abs()
+        return self.norm(magnitude if self.magnitude_exponent == 1 else magnitude**self.magnitude_exponent)
 
     def decode(self, coefficients: Tensor, time: int) -> Tensor:
         """Estimates (batch, output, time) of complex coefficients (batch, output, bin, frame)."""

@@ -26,6 +26,7 @@ class TDCNpp(nn.Module):
         window_seconds: length of a frame.
         hop_seconds: distance between frames.
         num_coeffs: number of coefficients of the learned basis; None with 'stft', where the window determines it.
+        magnitude_exponent: with 'stft', the power of the magnitude that the network reads; released: 1.
         bottleneck: channels between blocks.
         conv_channels: channels inside a block.
         dilations_per_repeat: blocks in a repeat, with dilations 1, 2, 4, ...
@@ -49,6 +50,7 @@ class TDCNpp(nn.Module):
         window_seconds: float = 0.0025,
         hop_seconds: float = 0.00125,
         num_coeffs: int | None = 256,
+        magnitude_exponent: float = 1.0,
         bottleneck: int = 256,
         conv_channels: int = 512,
         dilations_per_repeat: int = 8,
@@ -61,7 +63,7 @@ class TDCNpp(nn.Module):
         self.num_outputs = _positive_integer("num_outputs", num_outputs)
         self.mixture_consistency = check_kind(mixture_consistency)
         window, hop = round(window_seconds * sample_rate), round(hop_seconds * sample_rate)
-        self.basis = _basis(basis, window, hop, num_coeffs)
+        self.basis = _basis(basis, window, hop, num_coeffs, magnitude_exponent)
         self.initial = Dense(self.basis.num_coeffs, _positive_integer("bottleneck", bottleneck), bias=True, scale=1.0)
         self.tdcn = TDCN(
             bottleneck,
@@ -194,7 +196,9 @@ class Block(nn.Module):
         return x + self.narrow(y)
 
 
-def _basis(kind: str, window: int, hop: int, num_coeffs: int | None) -> LearnedBasis | STFTBasis:
+def _basis(
+    kind: str, window: int, hop: int, num_coeffs: int | None, magnitude_exponent: float
+) -> LearnedBasis | STFTBasis:
     if hop < 1:
         raise ValueError(f"hop_seconds must be at least one sample, but rounds to {hop}")
     if window < hop:
@@ -204,11 +208,13 @@ def _basis(kind: str, window: int, hop: int, num_coeffs: int | None) -> LearnedB
     if kind == "learned":
         if num_coeffs is None:
             raise ValueError("basis 'learned' needs num_coeffs, the number of coefficients of a frame")
+        if magnitude_exponent != 1:
+            raise ValueError("basis 'learned' has no magnitude; leave magnitude_exponent at 1")
         return LearnedBasis(window, hop, _positive_integer("num_coeffs", num_coeffs))
     if kind == "stft":
         if num_coeffs is not None:
             raise ValueError(f"basis 'stft' takes num_coeffs from its window; set it to null instead of {num_coeffs}")
-        return STFTBasis(window, hop)
+        return STFTBasis(window, hop, magnitude_exponent)
     raise ValueError(f"basis must be 'learned' or 'stft', but is {kind!r}")
 
 

@@ -16,10 +16,11 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Print a line."""
-        if sys.stdout.isatty() or not trainer.is_global_zero:
-            return
         step, steps = trainer.global_step, trainer.max_steps
-        left = (time.monotonic() - self.start) / max(1, step - self.first_step) * (steps - step)
+        # A resumed run first closes the epoch that it was resumed from, without a step.
+        if sys.stdout.isatty() or not trainer.is_global_zero or step == self.first_step:
+            return
+        left = (time.monotonic() - self.start) / (step - self.first_step) * (steps - step)
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         shown = ", ".join(f"{name} {values[name]:.2f}" for name in ("val/loss", "val/si_snri") if name in values)
         print(f"step {step}/{steps}: {shown} dB; {left / 60:.1f} min left", flush=True)

@@ -7,10 +7,8 @@ from mixit_lightning.data.mixture import Mixture
 from mixit_lightning.errors import UserError
 
 
-def sampler(epoch=0, share=0.25, batch_size=8, num_mixtures=2, steps=5, seed=0, **processes):
-    result = TrainingSampler(batch_size, share, num_mixtures, steps, seed, **processes)
-    result.set_epoch(epoch)
-    return result
+def sampler(steps_taken=0, share=0.25, batch_size=8, num_mixtures=2, steps=5, seed=0, **processes):
+    return TrainingSampler(batch_size, share, num_mixtures, steps, seed, lambda: steps_taken, **processes)
 
 
 @pytest.mark.parametrize("num_mixtures", [2, 3])
@@ -42,7 +40,7 @@ def test_a_share_that_binary_numbers_cannot_hold_is_whole_all_the_same():
 def test_numbers_neither_repeat_nor_leave_gaps_over_epochs(share, num_mixtures):
     labelled, unlabelled = [], []
     for epoch in range(6):
-        for batch in sampler(epoch, share, num_mixtures=num_mixtures):
+        for batch in sampler(5 * epoch, share, num_mixtures=num_mixtures):
             labelled += batch.labelled
             unlabelled += batch.unlabelled
     assert labelled == list(range(len(labelled)))
@@ -50,30 +48,36 @@ def test_numbers_neither_repeat_nor_leave_gaps_over_epochs(share, num_mixtures):
     assert len(labelled) + len(unlabelled) / num_mixtures == 6 * 5 * 8
 
 
-def test_rounding_depends_on_seed_and_epoch():
+def test_rounding_depends_on_the_seed_and_is_new_in_every_epoch():
     def counts(epoch, seed):
-        return [len(batch.labelled) for batch in sampler(epoch, share=0.5, batch_size=1, steps=60, seed=seed)]
+        batches = sampler(60 * epoch, share=0.5, batch_size=1, steps=60, seed=seed)
+        return tuple(len(batch.labelled) for batch in batches)
 
     assert counts(0, 0) == counts(0, 0)
-    assert len({tuple(counts(epoch, seed)) for epoch in range(3) for seed in range(3)}) == 9
+    assert len({counts(epoch, seed) for epoch in range(3) for seed in range(3)}) == 9
 
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.5])
 def test_processes_take_turns_at_the_batches_of_one(share):
     for epoch in range(3):
-        alone = list(sampler(epoch, share, steps=12))
-        parts = [list(sampler(epoch, share, steps=4, rank=rank, world_size=3)) for rank in range(3)]
+        alone = list(sampler(12 * epoch, share, steps=12))
+        parts = [list(sampler(4 * epoch, share, steps=4, rank=rank, world_size=3)) for rank in range(3)]
         assert [len(part) for part in parts] == [4, 4, 4]
         assert [batch for turn in zip(*parts, strict=True) for batch in turn] == alone
 
 
-def test_starting_at_an_epoch_is_the_same_as_running_to_it():
-    through = sampler(share=0.37)
-    for epoch in range(5):
-        through.set_epoch(epoch)
-        batches = list(through)
-        assert list(sampler(epoch, share=0.37)) == batches
-        assert list(through) == batches
+@pytest.mark.parametrize("share", [0, 0.37, 1])
+def test_going_on_after_any_step_and_epochs_of_any_length_draw_the_same(share):
+    through = list(sampler(share=share, steps=30))
+    for steps in (1, 6, 7, 15):
+        for steps_taken in range(0, 30 - steps, steps):
+            assert list(sampler(steps_taken, share, steps=steps)) == through[steps_taken : steps_taken + steps]
+
+
+def test_the_number_of_steps_taken_is_asked_before_every_epoch():
+    taken = iter([0, 5, 10])
+    batches = TrainingSampler(8, 0.37, 2, 5, 0, lambda: next(taken))
+    assert [*batches, *batches, *batches] == list(sampler(share=0.37, steps=15))
 
 
 class Numbered:

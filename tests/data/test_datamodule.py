@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import lightning
 import pytest
 import torch
 
@@ -48,45 +49,79 @@ def loaders(module):
     return [module.train_dataloader(), module.val_dataloader(), module.test_dataloader()]
 
 
+def go_to(loader, epoch):
+    """What a Trainer's step count does."""
+    loader.sampler.steps_taken = lambda: epoch * len(loader)
+
+
 def test_number_of_loading_processes_changes_nothing():
     for alone, shared in zip(loaders(make()), loaders(make(num_workers=2)), strict=True):
-        for epoch in range(2):
-            for loader in (alone, shared):
-                if hasattr(loader.sampler, "set_epoch"):
-                    loader.sampler.set_epoch(epoch)
-            batches = list(zip(alone, shared, strict=True))
-            assert len(batches) in (3, 6, 7)
-            for one, other in batches:
-                assert one.names == other.names
-                for a, b in zip(one[:-1], other[:-1], strict=True):
-                    assert torch.equal(a, b)
+        batches = list(zip(alone, shared, strict=True))
+        assert len(batches) in (3, 6, 7)
+        for one, other in batches:
+            assert one.names == other.names
+            for a, b in zip(one[:-1], other[:-1], strict=True):
+                assert torch.equal(a, b)
 
 
-def test_epochs_are_of_new_mixtures_and_a_seed_is_a_run():
-    def names(seed, epochs=2):
-        loader = make(seed=seed).train_dataloader()
-        seen = []
-        for epoch in range(epochs):
-            loader.sampler.set_epoch(epoch)
-            seen.append([name for batch in loader for name in batch.names])
-        return seen
+class Listener(lightning.LightningModule):
+    """Writes down what it is given to train on."""
 
-    first, second = names(0)
-    assert not set(first) & set(second)
-    assert names(0) == [first, second]
-    assert not set(names(1)[0]) & set(first)
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen = []
+
+    def training_step(self, batch, number):
+        self.seen.append(batch.names)
+        return self.weight * batch.mixtures.sum()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
-def test_the_number_of_steps_between_validations_does_not_change_what_is_drawn():
-    def names(steps, epochs):
-        loader = make(steps_per_epoch=steps, labelled_share=0.25).train_dataloader()
-        seen = []
-        for epoch in range(epochs):
-            loader.sampler.set_epoch(epoch)
-            seen += [batch.names for batch in loader]
-        return seen
+def train(tmp_path, max_steps, resume=False, accumulate=1, **settings):
+    """Names of the batches of a training, which goes on from the last one in the same folder if asked to."""
+    listener = Listener()
+    trainer = lightning.Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        max_steps=max_steps,
+        max_epochs=-1,
+        accumulate_grad_batches=accumulate,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        limit_val_batches=0,
+    )
+    path = tmp_path / "last.ckpt"
+    trainer.fit(listener, datamodule=Noise(**(SETTINGS | settings)), ckpt_path=path if resume else None)
+    trainer.save_checkpoint(path)
+    return listener.seen
 
-    assert names(6, 2) == names(12, 1) == names(4, 3)
+
+def test_training_draws_new_mixtures_in_every_epoch_and_a_seed_is_a_run(tmp_path):
+    seen = train(tmp_path, 18)
+    names = [name for batch in seen for name in batch]
+    assert len(seen) == 18 and len(set(names)) == len(names)
+    assert train(tmp_path, 18) == seen
+    assert not {name for batch in train(tmp_path, 18, seed=1) for name in batch} & set(names)
+
+
+@pytest.mark.parametrize("steps", [4, 9, 18])
+def test_the_number_of_steps_between_validations_does_not_change_what_is_drawn(tmp_path, steps):
+    assert train(tmp_path, 18, steps_per_epoch=steps) == train(tmp_path, 18)
+
+
+@pytest.mark.parametrize("stop", [6, 8, 12])
+def test_training_that_is_resumed_draws_what_it_would_have_drawn(tmp_path, stop):
+    assert train(tmp_path, stop) + train(tmp_path, 18, resume=True) == train(tmp_path, 18)
+
+
+def test_steps_over_several_batches_repeat_none(tmp_path):
+    assert train(tmp_path, 9, accumulate=2) == train(tmp_path, 18)
 
 
 def test_every_evaluation_goes_through_the_whole_list_in_order():

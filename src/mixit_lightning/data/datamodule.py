@@ -89,7 +89,7 @@ class MixtureDataModule(lightning.LightningDataModule):
             num_mixtures=self.num_mixtures,
             steps=self.steps_per_epoch,
             seed=self.seed,
-            steps_taken=lambda: trainer.global_step if trainer else 0,
+            steps_taken=lambda: trainer.global_step * trainer.accumulate_grad_batches if trainer else 0,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )

@@ -19,6 +19,7 @@ from mixit_lightning.errors import UserError
         ("lr=1", "did you mean optimizer.lr"),
         ("datamodule.batchsize=3", "did you mean datamodule.batch_size"),
         ("--verbose", "key=value"),
+        ("seed=-1", "whole number"),
     ],
 )
 def test_a_mistake_names_the_nearest_that_exists(word, message):
@@ -30,6 +31,24 @@ def test_a_mistake_names_the_nearest_that_exists(word, message):
 def test_a_mistake_is_one_line_and_status_one(capsys):
     assert main(["train", "recipe=sintetic"]) == 1
     assert capsys.readouterr().err == "mixit: recipe=sintetic does not exist; did you mean synthetic?\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("num_outputs=0", "separator: num_outputs must be a positive integer"),
+        ("separator.basis=fourier", "separator: basis must be 'learned' or 'stft'"),
+        ("objective.labelled_share=1.5", "a share from 0 to 1"),
+        ("objective.num_mixtures=1", "2 or more"),
+        ("datamodule.batch_size=0", "must be positive"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused_before_anything_is_written(word, message, capsys, tmp_path):
+    assert main(["train", word, f"runs={tmp_path / 'runs'}"]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
 
 
 def test_recipes_need_data_unless_they_make_it(monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """One command, `mixit`, whose sub-commands are the way in. Heavy imports wait until a sub-command needs them."""
 
 import argparse
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -77,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("settings", nargs="*", metavar="recipe=NAME key=value", help="see conf/ and recipes/")
     parsed = parser.parse_args(arguments)
     warnings.filterwarnings("ignore", module="(lightning|torchmetrics|asteroid|torch)")
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
         COMMANDS[parsed.command](parsed.settings)
     except UserError as error:

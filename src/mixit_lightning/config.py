@@ -11,7 +11,8 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -45,6 +46,23 @@ class Config:
         return {str(name): value for name, value in values.items()}
 
 
+def build(settings: DictConfig, key: str, **more: Any) -> Any:
+    """Make the object that a key of the config describes by its `_target_`.
+
+    Raises:
+        UserError: it refuses its settings; the message says which key and why.
+    """
+    try:
+        return instantiate(settings[key], **more)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from error
+        if isinstance(cause, (ValueError, TypeError, ModuleNotFoundError)):
+            raise UserError(f"{key}: {first_line(cause)}") from error
+        raise
+
+
 def recipe_names() -> list[str]:
     """All recipes: the folders of `recipes/` that hold settings."""
     return sorted(path.parent.name for path in (ROOT / "recipes").glob("*/settings.yaml"))
@@ -68,6 +86,8 @@ def load_config(arguments: Iterable[str]) -> Config:
     del settings.hydra
     settings.recipe = recipe
     settings.data = data_root(settings, recipe)
+    if not (isinstance(settings.seed, int) and 0 <= settings.seed < 2**32):
+        raise UserError(f"seed={settings.seed}: must be a whole number from 0 to 4294967295")
     folder = Path(settings.runs) / recipe
     name = run_name(chosen.objective, recipe, chosen.separator, defining(overrides, settings.data))
     settings.run = name

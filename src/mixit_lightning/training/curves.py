@@ -43,13 +43,13 @@ class CurvesLogger(Logger):
         return self.seconds_before + time.monotonic() - self.start
 
     @rank_zero_only
-    def rewind(self, step: int) -> None:
-        """Keep what was logged up to that step; what came later, or was cut off by a kill, will be logged again."""
+    def rewind(self, steps: int) -> None:
+        """Keep what was logged in the first `steps` steps; what came later, or was cut off, will be logged again."""
         rows = []
         if self.path.exists():
             with self.path.open(newline="") as file:
                 rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS) and row[0].isdigit()]
-        rows = [row for row in rows if int(row[0]) <= step]
+        rows = [row for row in rows if int(row[0]) < steps]
         with replacing(self.path) as partial, partial.open("w", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *rows])
         self.seconds_before = float(rows[-1][1]) if rows else 0.0

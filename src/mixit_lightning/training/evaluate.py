@@ -9,12 +9,11 @@ from typing import Any
 import lightning
 import pandas as pd
 import torch
-from hydra.utils import instantiate
 from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ..config import Config
+from ..config import Config, build
 from ..data import EvaluationBatch, MixtureDataModule
 from ..data.audio import write
 from ..files import replacing
@@ -35,7 +34,7 @@ def evaluate(config: Config) -> Path:
     settings = config.settings
     start = time.monotonic()
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
-    datamodule: MixtureDataModule = instantiate(settings.datamodule)
+    datamodule: MixtureDataModule = build(settings, "datamodule")
     datamodule.setup()
     checkpoint = Path(settings.checkpoint or config.folder / "checkpoints" / "best.ckpt")
     state = load_checkpoint(checkpoint)

@@ -7,11 +7,12 @@ from typing import Any
 
 import lightning
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
-from ..config import Config
+from ..config import Config, build, first_line
+from ..errors import UserError
 from ..files import replacing
 from .checkpoints import AtomicCheckpointIO, load_checkpoint
 from .curves import CurvesLogger
@@ -32,7 +33,7 @@ def train(config: Config) -> Path:
     settings = config.settings
     origin = provenance()  # of the code that runs now, whatever is committed until it ends
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
-    datamodule = instantiate(settings.datamodule)
+    datamodule = build(settings, "datamodule")
     datamodule.setup()
     module = build_module(settings)
     open_run(config.folder, config.plain())
@@ -45,7 +46,12 @@ def train(config: Config) -> Path:
         return config.folder
     curves.rewind(load_checkpoint(last)["global_step"] if resuming else 0)
     trainer = build_trainer(config, curves)
-    trainer.fit(module, datamodule=datamodule, ckpt_path=last if resuming else None, weights_only=True)
+    try:
+        trainer.fit(module, datamodule=datamodule, ckpt_path=last if resuming else None, weights_only=True)
+    except MisconfigurationException as error:
+        raise UserError(first_line(error)) from error
+    if trainer.interrupted:
+        raise KeyboardInterrupt
     record = {"steps": trainer.global_step, "seconds": round(curves.seconds, 1), **origin}
     record["parameters"] = sum(parameter.numel() for parameter in module.separator.parameters())
     record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
@@ -57,10 +63,10 @@ def train(config: Config) -> Path:
 def build_module(settings: DictConfig) -> SeparationModule:
     """Separator, objective and optimizer of a config."""
     return SeparationModule(
-        separator=instantiate(settings.separator),
-        objective=instantiate(settings.objective),
-        optimizer=instantiate(settings.optimizer),
-        schedule=instantiate(settings.schedule),
+        separator=build(settings, "separator"),
+        objective=build(settings, "objective"),
+        optimizer=build(settings, "optimizer"),
+        schedule=build(settings, "schedule"),
     )
 
 
@@ -70,17 +76,18 @@ def build_trainer(config: Config, curves: CurvesLogger) -> lightning.Trainer:
     options: dict[str, Any] = {"precision": default_precision()} if settings.trainer.precision == "auto" else {}
     loggers: list[Any] = [curves]
     if "_target_" in settings.logger:
-        loggers.append(instantiate(settings.logger))
+        loggers.append(build(settings, "logger"))
     best = ModelCheckpoint(
         dirpath=config.folder / "checkpoints",
         filename="best",
         monitor=settings.selection,
+        mode="min" if settings.selection.endswith("loss") else "max",
         save_last=True,
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
     options |= {"callbacks": [best, EpochLines()], "logger": loggers, "plugins": [AtomicCheckpointIO()]}
-    return instantiate(settings.trainer, **options)
+    return build(settings, "trainer", **options)
 
 
 def default_precision() -> str:

@@ -29,16 +29,17 @@ def test_a_run_goes_on_only_with_its_own_settings(tmp_path):
 
 def test_curves_go_on_after_a_kill(tmp_path):
     path = tmp_path / "metrics.csv"
-    curves = CurvesLogger(path)
+    taken = 0
+    curves = CurvesLogger(path, lambda: taken)
     curves.rewind(0)
-    for step in (10, 20, 30):
-        curves.log_metrics({"train/loss": -float(step), "epoch": 1}, step)
+    for taken in (10, 20, 30):
+        curves.log_metrics({"train/loss": -float(taken), "epoch": 1})
     with path.open("a") as file:
         file.write("40,1.0,train/lo")  # cut off by the kill
-    again = CurvesLogger(path)
-    again.rewind(21)
+    again = CurvesLogger(path, lambda: 21)
+    again.rewind(20)
     assert again.seconds >= float(path.read_text().splitlines()[-1].split(",")[1])
-    again.log_metrics({"train/loss": -21.0}, 21)
+    again.log_metrics({"train/loss": -21.0})
     rows = [line.split(",") for line in path.read_text().splitlines()]
     assert rows[0] == ["step", "seconds", "metric", "value"]
     assert [(row[0], row[2], row[3]) for row in rows[1:]] == [

@@ -3,6 +3,7 @@
 import csv
 import time
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ class CurvesLogger(Logger):
 
     Args:
         path: of the CSV.
+        steps_taken: how many steps the run has taken when a value is logged. Lightning's own count is one too high
+            after a resume.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, steps_taken: Callable[[], int]) -> None:
         super().__init__()
         self.path = path
+        self.steps_taken = steps_taken
         self.seconds_before = 0.0
         self.start = time.monotonic()
 
@@ -49,7 +53,7 @@ class CurvesLogger(Logger):
         if self.path.exists():
             with self.path.open(newline="") as file:
                 rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS) and row[0].isdigit()]
-        rows = [row for row in rows if int(row[0]) < steps]
+        rows = [row for row in rows if int(row[0]) <= steps]
         with replacing(self.path) as partial, partial.open("w", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *rows])
         self.seconds_before = float(rows[-1][1]) if rows else 0.0
@@ -58,11 +62,10 @@ class CurvesLogger(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append a row a value."""
-        seconds = f"{self.seconds:.3f}"
+        step, seconds = self.steps_taken(), f"{self.seconds:.3f}"
+        rows = [(step, seconds, name, repr(float(value))) for name, value in metrics.items() if name != "epoch"]
         with self.path.open("a", newline="") as file:
-            csv.writer(file).writerows(
-                (step, seconds, name, repr(float(value))) for name, value in metrics.items() if name != "epoch"
-            )
+            csv.writer(file).writerows(rows)
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """The config has a file of its own."""

@@ -38,7 +38,7 @@ def train(config: Config) -> Path:
     module = build_module(settings)
     open_run(config.folder, config.plain())
 
-    curves = CurvesLogger(config.folder / "metrics.csv")
+    curves = CurvesLogger(config.folder / "metrics.csv", lambda: module.global_step)
     last = config.folder / "checkpoints" / "last.ckpt"
     resuming = last.exists()
     if resuming and (config.folder / TRAINING_RECORD).exists():

@@ -117,7 +117,7 @@ def test_an_output_90_decibels_down_is_not_lost_in_rounding():
     torch.manual_seed(4)
     sources = torch.randn(16, 4, 32000)
     sources[:, 3] *= 10 ** (-90 / 20)
-    matrix = (torch.tensor([0, 1, 1, 0]) == torch.arange(2)[:, None]).float()
+    matrix = (torch.tensor([0, 1, 0, 1]) == torch.arange(2)[:, None]).float()
     mixtures = (matrix.double() @ sources.double()).float()
     assert torch.equal(mixit(sources, mixtures, max_snr=200.0).mixing_matrix, matrix.expand(16, 2, 4))
 

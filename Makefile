@@ -3,11 +3,12 @@ recipe ?= synthetic
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# What every command of a recipe is given: data=PATH on make's command line, and whatever stands in ARGS.
-SETTINGS = recipe=$(recipe) $(if $(data),data=$(data)) $(ARGS)
+# What every command of a recipe is given: data=PATH and other paths on make's command line, and whatever stands in ARGS.
+PATHS := data wsj0 lists librispeech wham metadata download
+SETTINGS = recipe=$(recipe) $(foreach name,$(PATHS),$(if $($(name)),$(name)=$($(name)))) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install train evaluate report recipes test test-all check format clean
+.PHONY: help install prepare doctor train evaluate report recipes test test-all check format clean
 
 help: ## Show this
 	@echo 'make [recipe=NAME] [data=PATH] [ARGS="key=value ..."] TARGET'
@@ -25,6 +26,12 @@ $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
+
+prepare: $(VENV)/installed ## Make the recipe's data set from the corpora; again: go on where it was stopped
+	$(BIN)/mixit prepare $(SETTINGS)
+
+doctor: $(VENV)/installed ## Look for everything that can be wrong with data=PATH
+	$(BIN)/mixit doctor $(SETTINGS)
 
 train: $(VENV)/installed ## Train the recipe, evaluate, write the report; again: go on where it was stopped
 	$(BIN)/mixit train $(SETTINGS)

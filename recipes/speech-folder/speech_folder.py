@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mixit_lightning.data import DynamicDataModule, SpeakerPool
-from mixit_lightning.data.datamodule import Split
+from mixit_lightning.data import DynamicDataModule, SpeakerPool, Split
 
 
 class SpeechFolder(DynamicDataModule):
@@ -14,16 +13,18 @@ class SpeechFolder(DynamicDataModule):
     Args:
         data: the folder.
         splits: its folders for training, validation and test.
+        speeds: training plays every recording at one of these speeds, as if there were more speakers.
         settings: of the `DynamicDataModule`.
     """
 
-    def __init__(self, data: str, splits: Sequence[str], **settings: Any) -> None:
+    def __init__(self, data: str, splits: Sequence[str], speeds: Sequence[float], **settings: Any) -> None:
         super().__init__(**settings)
+        self.speeds = speeds
         self.folders = dict(zip(("train", "valid", "test"), (Path(data) / split for split in splits), strict=True))
 
     def training_pools(self) -> tuple[SpeakerPool, SpeakerPool]:
         """Labelled mixtures are made of a share of the recordings, unlabelled ones of the others."""
-        pool = SpeakerPool.scan(self.folders["train"], self.sample_rate)
+        pool = SpeakerPool.scan(self.folders["train"], self.sample_rate, self.speeds)
         return pool.split(self.labelled_share, self.seed)
 
     def evaluation_pool(self, split: Split) -> SpeakerPool:

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from mixit_lightning.data import DynamicDataModule
-from mixit_lightning.data.datamodule import Split
+from mixit_lightning.data import DynamicDataModule, Split
 from mixit_lightning.errors import UserError
 from sounds import KINDS
 

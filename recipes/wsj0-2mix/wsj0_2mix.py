@@ -1,39 +1,35 @@
 """The prepared wsj0-2mix set: `2speakers/wav8k/min/{tr,cv,tt}/{mix,s1,s2}`."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from mixit_lightning.data import MixtureDataModule, PreparedMixtures
-from mixit_lightning.data.datamodule import Split
-from mixit_lightning.data.prepared import find_rows
+from mixit_lightning.data import PreparedDataModule, Row, Split, find_rows
+from mixit_lightning.preparation.mixing import Mode
 
-FOLDERS = {"train": "tr", "valid": "cv", "test": "tt"}
+FOLDERS: dict[Split, str] = {"train": "tr", "valid": "cv", "test": "tt"}
 
 
-class Wsj0TwoMix(MixtureDataModule):
-    """Mixtures of two speakers of WSJ0 as prepared by the standard scripts.
+class Wsj0Mix(PreparedDataModule):
+    """Mixtures of speakers of WSJ0 as prepared by the standard scripts.
 
     Args:
         data: the folder that holds `2speakers/`, or `2speakers/` itself.
+        num_speakers: 2 or 3.
         mode: `min`, cut to the shorter utterance, or `max`, padded to the longer.
-        settings: of the `MixtureDataModule`; `sample_rate` 8000 or 16000 chooses `wav8k` or `wav16k`.
+        settings: of the `PreparedDataModule`; `sample_rate` 8000 or 16000 chooses `wav8k` or `wav16k`.
     """
 
-    def __init__(self, data: str, mode: Literal["min", "max"], **settings: Any) -> None:
+    def __init__(self, data: str, num_speakers: int, mode: Mode, **settings: Any) -> None:
         super().__init__(**settings)
         root = Path(data)
-        root = root if root.name == "2speakers" else root / "2speakers"
-        self.folder = root / f"wav{self.sample_rate // 1000}k" / mode
+        name = f"{num_speakers}speakers"
+        self.folder = (root if root.name == name else root / name) / f"wav{self.sample_rate // 1000}k" / mode
+        self.sources = [f"s{number}" for number in range(1, num_speakers + 1)]
 
-    def mixtures(self, split: str, length: int | None, labelled_share: float = 1.0) -> PreparedMixtures:
-        """Rows of one split."""
-        rows = find_rows(self.folder / FOLDERS[split], "mix", ("s1", "s2"), self.sample_rate)
-        return PreparedMixtures(rows, length, labelled_share, self.seed)
+    def rows(self, split: Split) -> list[Row]:
+        """Files of the same name below `mix`, `s1` and `s2`."""
+        return find_rows(self.folder / FOLDERS[split], "mix", self.sources, self.sample_rate)
 
-    def training_mixtures(self) -> PreparedMixtures:
-        """Random stretches; the labelled share of the mixtures is fixed by the seed."""
-        return self.mixtures("train", self.length, self.labelled_share)
-
-    def evaluation_mixtures(self, split: Split) -> PreparedMixtures:
-        """The middle of every mixture for validation, whole mixtures for the test."""
-        return self.mixtures(split, self.length if split == "valid" else None)
+    def speakers(self, row: Row) -> list[str]:
+        """A mixture is named after its utterances and their levels, an utterance begins with its speaker."""
+        return [utterance[:3] for utterance in row.name.split("_")[::2]]

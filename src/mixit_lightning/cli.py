@@ -39,6 +39,16 @@ def run_report(overrides: Sequence[str]) -> None:
     show(load_config(overrides).folder)
 
 
+def run_prepare(overrides: Sequence[str]) -> None:
+    """Make the recipe's data set from the corpora; again: go on where it was stopped."""
+    from .config import build, load_config
+
+    config = load_config(overrides, makes_data=True)
+    if "preparation" not in config.settings:
+        raise UserError(f"recipe {config.settings.recipe} has nothing to prepare; its README says what data=PATH holds")
+    build(config.settings, "preparation")
+
+
 def run_recipes(overrides: Sequence[str]) -> None:
     """List the recipes."""
     from .config import recipe_names
@@ -61,6 +71,7 @@ def show(folder: Path) -> None:
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "prepare": run_prepare,
     "train": run_train,
     "evaluate": run_evaluate,
     "report": run_report,

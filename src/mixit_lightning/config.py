@@ -68,8 +68,12 @@ def recipe_names() -> list[str]:
     return sorted(path.parent.name for path in (ROOT / "recipes").glob("*/settings.yaml"))
 
 
-def load_config(arguments: Iterable[str]) -> Config:
+def load_config(arguments: Iterable[str], *, makes_data: bool = False) -> Config:
     """Compose `recipe=NAME key=value ...`.
+
+    Args:
+        arguments: the words.
+        makes_data: whether the data root is still to be made.
 
     Raises:
         UserError: a recipe, key or value that does not exist, with the nearest that does; no data root where the
@@ -85,13 +89,14 @@ def load_config(arguments: Iterable[str]) -> Config:
     OmegaConf.set_struct(settings, False)
     del settings.hydra
     settings.recipe = recipe
-    settings.data = data_root(settings, recipe)
+    settings.data = data_root(settings, recipe, makes_data)
     if not (isinstance(settings.seed, int) and 0 <= settings.seed < 2**32):
         raise UserError(f"seed={settings.seed}: must be a whole number from 0 to 4294967295")
     folder = Path(settings.runs) / recipe
     name = run_name(chosen.objective, recipe, chosen.separator, defining(overrides, settings.data))
     settings.run = name
-    sys.path.insert(0, str(ROOT / "recipes" / recipe))  # so that `_target_: speech_folder.SpeechFolder` is found
+    # So that `_target_: speech_folder.SpeechFolder` is found, and recipes that change another one's settings find its.
+    sys.path[:0] = [str(ROOT / "recipes" / name) for name in recipe_names()]
     try:
         OmegaConf.resolve(settings)
     except OmegaConfBaseException as error:
@@ -121,7 +126,8 @@ def take_recipe(overrides: list[Override]) -> str:
 
 def compose_settings(recipe: str, texts: list[str], overrides: list[Override]) -> DictConfig:
     """Let Hydra compose; where it cannot, say which word is wrong."""
-    base = [f"hydra.searchpath=['file://{ROOT / 'recipes' / recipe}']"]
+    recipes = ROOT / "recipes"
+    base = [f"hydra.searchpath=['file://{recipes / recipe}','file://{recipes}']"]
     try:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             return compose("config", overrides=[*base, *texts], return_hydra_config=True)
@@ -164,7 +170,7 @@ def keys(settings: Any, prefix: str = "") -> Iterator[str]:
                 yield from keys(settings[name], f"{prefix}{name}.")
 
 
-def data_root(settings: DictConfig, recipe: str) -> str | None:
+def data_root(settings: DictConfig, recipe: str, makes_data: bool) -> str | None:
     """Absolute data root from `data=` or the recipe's environment variable.
 
     Raises:
@@ -177,7 +183,7 @@ def data_root(settings: DictConfig, recipe: str) -> str | None:
     if given is None:
         raise UserError(f"recipe {recipe} needs recordings: give data=PATH or set {variable}; its README says which")
     path = Path(str(given)).expanduser().resolve()
-    if not path.is_dir():
+    if not path.is_dir() and not makes_data:
         raise UserError(f"data={given}: no such folder")
     return str(path)
 

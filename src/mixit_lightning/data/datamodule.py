@@ -1,7 +1,7 @@
 """The DataModule that recipes fill in with their training and evaluation mixtures."""
 
 from abc import abstractmethod
-from typing import Literal, get_args
+from typing import Literal
 
 import lightning
 import torch
@@ -11,7 +11,9 @@ from ..errors import UserError
 from .batches import EvaluationDataset, TrainingDataset, TrainingSampler
 from .mixture import EvaluationBatch, EvaluationMixtures, TrainingBatch, TrainingMixtures
 
-Split = Literal["valid", "test"]
+Split = Literal["train", "valid", "test"]
+
+EVALUATED: tuple[Split, ...] = ("valid", "test")
 
 
 class MixtureDataModule(lightning.LightningDataModule):
@@ -70,7 +72,7 @@ class MixtureDataModule(lightning.LightningDataModule):
                 raise UserError(f"datamodule.{name} must be positive")
         if not hasattr(self, "training"):
             self.training = self.training_mixtures()
-            self.evaluation = {split: self.evaluation_mixtures(split) for split in get_args(Split)}
+            self.evaluation = {split: self.evaluation_mixtures(split) for split in EVALUATED}
 
     @abstractmethod
     def training_mixtures(self) -> TrainingMixtures:

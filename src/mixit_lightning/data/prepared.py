@@ -22,6 +22,11 @@ class Row(NamedTuple):
     references: tuple[Path, ...]
     frames: int
 
+    def alone(self, number: int) -> "Row":
+        """The recording of one of the sources, as a mixture of one."""
+        path = self.references[number]
+        return Row(f"{self.name} {path.parent.name}", path, (path,), self.frames)
+
 
 class PreparedMixtures:
     """Rows of prepared mixtures: endless and shuffled for training, a fixed list for evaluation.
@@ -32,21 +37,28 @@ class PreparedMixtures:
         labelled_share: for training, the share of the rows whose references may be used. Which rows these are depends
             on the seed alone; labelled and unlabelled examples never come from the same row.
         seed: of the order, the stretches and the labelled rows.
+        one_source_share: for training, the share of items that are one source of a row alone: the 1-or-2-source task.
 
     Raises:
-        UserError: the share leaves no labelled or no unlabelled row.
+        UserError: a share is none, or leaves no labelled or no unlabelled row.
     """
 
-    def __init__(self, rows: Sequence[Row], length: int | None, labelled_share: float = 1.0, seed: int = 0) -> None:
-        self.rows = list(rows)
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        length: int | None,
+        labelled_share: float = 1.0,
+        seed: int = 0,
+        one_source_share: float = 0.0,
+    ) -> None:
+        if not 0 <= one_source_share <= 1:
+            raise UserError(f"datamodule.one_source_share={one_source_share} must be a share, between 0 and 1")
         self.length = length
+        self.one_source_share = one_source_share
         self.seed = seed
-        order = generator(seed, 0).permutation(len(self.rows))
-        cut = round(labelled_share * len(order))
-        if 0 < labelled_share < 1 and cut in (0, len(order)):
-            kind = "unlabelled" if cut else "labelled"
-            raise UserError(f"objective.labelled_share={labelled_share} leaves no {kind} mixture of {len(order)}")
-        self.numbers = {True: order[:cut], False: order[cut:]}
+        labelled, unlabelled = part_rows(rows, labelled_share, seed)
+        self.rows = list(rows)
+        self.parts = {True: labelled, False: unlabelled}
         self.passes = lru_cache(maxsize=8)(self.order_of_pass)
 
     def __getstate__(self) -> dict[str, object]:
@@ -59,18 +71,21 @@ class PreparedMixtures:
 
     def order_of_pass(self, number: int, labelled: bool) -> np.ndarray:
         """The order of the rows in one pass through them."""
-        return generator(self.seed, 1, number, labelled).permutation(self.numbers[labelled])
+        return generator(self.seed, 1, number, labelled).permutation(len(self.parts[labelled]))
 
     def draw(self, number: int, *, labelled: bool) -> Mixture:
-        """A random stretch of the next row of the current pass; unlabelled: no source file is opened.
+        """A random stretch of the next row of the current pass; unlabelled: no file but the mixture's is opened.
 
         Raises:
             UserError: a file is damaged.
         """
-        count = len(self.numbers[labelled])
-        row = self.rows[self.passes(number // count, labelled)[number % count]]
+        rows = self.parts[labelled]
+        row = rows[self.passes(number // len(rows), labelled)[number % len(rows)]]
+        rng = generator(self.seed, 2, number, labelled)
         length = self.length or row.frames
-        start = int(generator(self.seed, 2, number, labelled).integers(max(0, row.frames - length) + 1))
+        start = int(rng.integers(max(0, row.frames - length) + 1))
+        if rng.random() < self.one_source_share:
+            row = row.alone(int(rng.integers(len(row.references))))
         return self.load(row, start, length, labelled)
 
     def __len__(self) -> int:
@@ -91,6 +106,20 @@ class PreparedMixtures:
         return Mixture(
             row.name, stretch(row.mixture), torch.stack(references) if references else torch.zeros(0, length)
         )
+
+
+def part_rows(rows: Sequence[Row], labelled_share: float, seed: int) -> tuple[list[Row], list[Row]]:
+    """Part rows at random into a labelled share and the others.
+
+    Raises:
+        UserError: one of the parts that are asked for is empty.
+    """
+    order = generator(seed, 0).permutation(len(rows))
+    cut = round(labelled_share * len(order))
+    if 0 < labelled_share < 1 and cut in (0, len(order)):
+        kind = "unlabelled" if cut else "labelled"
+        raise UserError(f"objective.labelled_share={labelled_share} leaves no {kind} mixture of {len(order)}")
+    return [rows[i] for i in order[:cut]], [rows[i] for i in order[cut:]]
 
 
 def find_rows(folder: Path, mixture: str, references: Sequence[str], sample_rate: int) -> list[Row]:

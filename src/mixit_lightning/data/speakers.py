@@ -26,19 +26,28 @@ class SpeakerPool:
     Args:
         recordings: of two or more speakers.
         sample_rate: Hz; recordings at higher rates are resampled.
+        speeds: every recording is played at one of these, drawn at random. Other speeds than 1 shift pitch and formants
+            as well, and so stand in for more speakers (Ko et al., "Audio Augmentation for Speech Recognition",
+            Interspeech 2015).
+
+    Raises:
+        UserError: a speed is not between 0.5 and 2.
     """
 
-    def __init__(self, recordings: Sequence[Recording], sample_rate: int) -> None:
+    def __init__(self, recordings: Sequence[Recording], sample_rate: int, speeds: Sequence[float] = (1.0,)) -> None:
+        if not speeds or not all(0.5 <= speed <= 2 for speed in speeds):
+            raise UserError(f"datamodule.speeds={list(speeds)} must be factors between 0.5 and 2, such as 0.9")
         self.recordings: dict[str, list[Path]] = defaultdict(list)
         for recording in recordings:
             self.recordings[recording.speaker].append(recording.path)
         self.groups = sorted(self.recordings)
         self.sample_rate = sample_rate
-        self.cache: dict[Path, np.ndarray] = {}
+        self.speeds = tuple(speeds)
+        self.cache: dict[tuple[Path, float], np.ndarray] = {}
         self.cached_bytes = 0
 
     @classmethod
-    def scan(cls, folder: Path, sample_rate: int) -> Self:
+    def scan(cls, folder: Path, sample_rate: int, speeds: Sequence[float] = (1.0,)) -> Self:
         """Find the recordings of `folder/<speaker>/`.
 
         Raises:
@@ -60,7 +69,7 @@ class SpeakerPool:
                     f"{path}: {header.sample_rate} Hz, below sample_rate={sample_rate}; "
                     f"set sample_rate={header.sample_rate} or lower, or remove the file"
                 )
-        return cls(recordings, sample_rate)
+        return cls(recordings, sample_rate, speeds)
 
     def split(self, share: float, seed: int) -> tuple["SpeakerPool", "SpeakerPool"]:
         """Part the recordings at random into a labelled `share` of them and the rest.
@@ -82,13 +91,14 @@ class SpeakerPool:
                     f"objective.labelled_share={share} of {len(recordings)} recordings leaves a part "
                     "with fewer than two speakers"
                 )
-        return SpeakerPool(parts[0], self.sample_rate), SpeakerPool(parts[1], self.sample_rate)
+        one, other = (SpeakerPool(part, self.sample_rate, self.speeds) for part in parts)
+        return one, other
 
     def draw(self, group: str, rng: np.random.Generator, length: int | None) -> tuple[str, np.ndarray]:
         """A random recording of the speaker at RMS 1, or a random stretch of it, padded with silence if too short."""
         paths = self.recordings[group]
         path = paths[rng.integers(len(paths))]
-        samples = self.load(path)
+        samples = self.load(path, self.speeds[rng.integers(len(self.speeds))])
         if length is not None and len(samples) > length:
             start = rng.integers(len(samples) - length + 1)
             samples = samples[start : start + length]
@@ -97,20 +107,23 @@ class SpeakerPool:
             samples = np.pad(samples, (before, length - len(samples) - before))
         return path.stem, samples
 
-    def load(self, path: Path) -> np.ndarray:
-        """Whole recording at RMS 1.
+    def load(self, path: Path, speed: float = 1.0) -> np.ndarray:
+        """Whole recording at RMS 1, played `speed` times as fast.
 
         Raises:
             UserError: the file is damaged or silent.
         """
-        if path in self.cache:
-            return self.cache[path]
-        samples = resample(read(path), read_header(path).sample_rate, self.sample_rate)
+        if (path, speed) in self.cache:
+            return self.cache[path, speed]
+        # What was recorded at another rate than is claimed plays faster. In steps of a hundredth of the sample rate, so
+        # that the two rates have a large common divisor, as the resampler needs.
+        claimed = round(100 * speed) * read_header(path).sample_rate // 100
+        samples = resample(read(path), claimed, self.sample_rate)
         rms = np.sqrt(np.mean(np.square(samples, dtype=np.float64)))
         if rms == 0:
             raise UserError(f"{path}: is silent throughout; remove it")
         samples = (samples / rms).astype(np.float32)
         if self.cached_bytes + samples.nbytes <= CACHE_BYTES:
-            self.cache[path] = samples
+            self.cache[path, speed] = samples
             self.cached_bytes += samples.nbytes
         return samples

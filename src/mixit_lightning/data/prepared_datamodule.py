@@ -1,0 +1,78 @@
+"""The DataModule of recipes whose mixtures stand on disk: they say where, and this makes the training items."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from .datamodule import MixtureDataModule, Split
+from .dynamic import DynamicMixtures
+from .mixture import TrainingMixtures
+from .prepared import PreparedMixtures, Row, part_rows
+from .speakers import Recording, SpeakerPool
+
+
+class PreparedDataModule(MixtureDataModule):
+    """Prepared mixtures, or new mixtures of their sources, for the 2-source and the 1-or-2-source task.
+
+    Args:
+        one_source_share: share of training items with one speaker; the others have all speakers of a mixture.
+        evaluate_one_source: whether validation and test also have one source of every mixture alone (1S).
+        dynamic: whether training mixes the sources anew every time: other pairs, stretches and levels.
+        max_level: dB; with `dynamic`, levels of the sources are uniform within plus and minus this.
+        speeds: with `dynamic`, sources are played at one of these speeds, see `SpeakerPool`.
+        settings: of the `MixtureDataModule`.
+    """
+
+    def __init__(
+        self,
+        one_source_share: float,
+        evaluate_one_source: bool,
+        dynamic: bool,
+        max_level: float,
+        speeds: Sequence[float],
+        **settings: Any,
+    ) -> None:
+        super().__init__(**settings)
+        self.one_source_share = one_source_share
+        self.evaluate_one_source = evaluate_one_source
+        self.dynamic = dynamic
+        self.max_level = max_level
+        self.speeds = speeds
+
+    @abstractmethod
+    def rows(self, split: Split) -> list[Row]:
+        """What is on disk of a split."""
+
+    @abstractmethod
+    def speakers(self, row: Row) -> Sequence[str]:
+        """Who speaks in each of a row's references."""
+
+    def training_mixtures(self) -> TrainingMixtures:
+        """Random stretches of the mixtures in random order, or endless new mixtures."""
+        rows = self.rows("train")
+        if not self.dynamic:
+            return PreparedMixtures(rows, self.length, self.labelled_share, self.seed, self.one_source_share)
+        labelled, unlabelled = (
+            SpeakerPool(
+                [
+                    Recording(path, speaker)
+                    for row in part or rows  # an empty part is not drawn from
+                    for path, speaker in zip(row.references, self.speakers(row), strict=True)
+                ],
+                self.sample_rate,
+                self.speeds,
+            )
+            for part in part_rows(rows, self.labelled_share, self.seed)
+        )
+        shares = [0.0] * len(rows[0].references)
+        shares[-1] += 1 - self.one_source_share
+        shares[0] += self.one_source_share
+        return DynamicMixtures(labelled, unlabelled, shares, self.length, self.max_level, self.seed)
+
+    def evaluation_mixtures(self, split: Split) -> PreparedMixtures:
+        """The middle of every mixture for validation, whole mixtures for the test."""
+        rows = self.rows(split)
+        if self.evaluate_one_source:
+            # First sources and second sources in turn.
+            rows = rows + [row.alone(number % len(row.references)) for number, row in enumerate(rows)]
+        return PreparedMixtures(rows, self.length if split == "valid" else None)

@@ -1,0 +1,138 @@
+"""Many files made from many others: on all cores, with progress, after a look at the disk, and resumable."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..errors import UserError
+
+JOURNAL = "preparation.jsonl"
+"""What is done already, a line a job: its key, and what making it told."""
+
+LINE_SECONDS = 10.0
+"""Where there is no terminal for a progress bar, a line this often."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Some files to make together.
+
+    Args:
+        key: tells the job from others and changes with everything that the files depend on, such as paths and gains.
+        outputs: the files.
+        size: bytes of all of them.
+        make: makes them, each under a temporary name first; returns what is to be known of them, fit for JSON.
+    """
+
+    key: str
+    outputs: Sequence[Path]
+    size: int
+    make: Callable[[], Any]
+
+
+def run_jobs(jobs: Sequence[Job], folder: Path) -> list[Any]:
+    """Make everything that is not there yet, and return what each job told, in the order of the jobs.
+
+    A job is done when the journal in `folder` has its key and its files exist; so the same call goes on where an
+    earlier one was stopped, and makes again what has changed or was deleted.
+
+    Raises:
+        UserError: the disk has not enough room (nothing has been written then), or a job fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    told = read_journal(folder / JOURNAL)
+    waiting = [job for job in jobs if job.key not in told or not all(path.is_file() for path in job.outputs)]
+    check_room(folder, sum(job.size for job in waiting), len(waiting), len(jobs))
+    for parent in sorted({path.parent for job in waiting for path in job.outputs}):
+        parent.mkdir(parents=True, exist_ok=True)
+    if waiting:
+        # Forked before anything here starts a thread, so that recipes' modules need not be imported again.
+        with multiprocessing.get_context("fork").Pool(min(num_cores(), len(waiting))) as pool:
+            with (folder / JOURNAL).open("a") as journal, ProgressBar("Preparing", len(waiting)) as progress:
+                for key, answer in pool.imap_unordered(make, waiting, chunksize=4):
+                    told[key] = answer
+                    journal.write(json.dumps([key, answer]) + "\n")
+                    journal.flush()
+                    progress.advance()
+    return [told[job.key] for job in jobs]
+
+
+def make(job: Job) -> tuple[str, Any]:
+    """Run one job, in a process of its own."""
+    return job.key, job.make()
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_journal(path: Path) -> dict[str, Any]:
+    """What is done; a last line that was cut off by a kill is cut off for good."""
+    if not path.exists():
+        return {}
+    lines = path.read_bytes().split(b"\n")
+    if lines[-1]:
+        os.truncate(path, path.stat().st_size - len(lines[-1]))
+    return dict(json.loads(line) for line in lines[:-1])
+
+
+def check_room(folder: Path, needed: int, waiting: int, total: int) -> None:
+    """Say what will be written, and refuse if the disk has no room for it.
+
+    Raises:
+        UserError: more is needed than there is, with both figures.
+    """
+    free = shutil.disk_usage(folder).free
+    done = f"{total - waiting} of {total} are done; " if waiting < total else ""
+    print(f"{folder}: {done}{waiting} to make, {gigabytes(needed)}; the disk has {gigabytes(free)}", flush=True)
+    if needed > free:
+        raise UserError(
+            f"{folder}: needs {gigabytes(needed)} and the disk has {gigabytes(free)}; "
+            "make room, or choose fewer sample_rates, modes or types"
+        )
+
+
+def gigabytes(size: int) -> str:
+    """A size in bytes, to read."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
+class ProgressBar:
+    """Progress and remaining time: a bar on a terminal, otherwise a line now and then."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self.what, self.total, self.done = what, total, 0
+        self.start = self.last = time.monotonic()
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bar = Progress(*columns, transient=True) if sys.stdout.isatty() else None
+
+    def __enter__(self) -> "ProgressBar":
+        if self.bar:
+            self.bar.start()
+            self.task = self.bar.add_task(self.what, total=self.total)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar:
+            self.bar.stop()
+        print(f"{self.what}: {self.done} of {self.total} in {time.monotonic() - self.start:.0f} s", flush=True)
+
+    def advance(self) -> None:
+        """One more is done."""
+        self.done += 1
+        if self.bar:
+            self.bar.advance(self.task)
+        elif (now := time.monotonic()) - self.last > LINE_SECONDS:
+            self.last = now
+            left = (now - self.start) / self.done * (self.total - self.done)
+            print(f"{self.what}: {self.done} of {self.total}, {left / 60:.1f} min left", flush=True)

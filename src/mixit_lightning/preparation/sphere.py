@@ -1,0 +1,51 @@
+"""WSJ0's own files: NIST SPHERE, plain or compressed with shorten."""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from ..errors import UserError
+from ..data.audio import read
+
+
+def read_sphere(path: Path) -> np.ndarray:
+    """Samples `(time,)` of a mono SPHERE file, 16-bit steps as float32 between -1 and 1.
+
+    Raises:
+        UserError: the file is damaged or of another kind, or it is compressed and no decoder is installed.
+    """
+    header = sphere_header(path)
+    if "shorten" not in header.get("sample_coding", "pcm"):
+        return read(path)
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise UserError(f"{path}: is compressed with shorten; `pip install av` to read it, or convert it to WAV") from error
+    try:
+        with av.open(str(path)) as container:
+            frames = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
+    except av.error.FFmpegError as error:
+        raise UserError(f"{path}: cannot be decompressed ({error.strerror}); replace it") from error
+    samples = np.concatenate(frames) if frames else np.zeros(0, np.int16)
+    if len(samples) != int(header["sample_count"]):
+        raise UserError(f"{path}: ends after {len(samples)} of {header['sample_count']} samples; replace it")
+    return samples.astype(np.float32) / 32768
+
+
+def sphere_header(path: Path) -> dict[str, str]:
+    """Fields of a SPHERE header.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        with path.open("rb") as file:
+            magic, size = file.readline(16).strip(), file.readline(16).strip()
+            if magic != b"NIST_1A" or not size.isdigit():
+                raise UserError(f"{path}: is no NIST SPHERE file; is it converted and wrongly named?")
+            lines = file.read(int(size) - file.tell()).decode("ascii", "replace").splitlines()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    fields = (line.split(maxsplit=2) for line in lines)
+    return {field[0]: field[2].strip() for field in fields if len(field) == 3}

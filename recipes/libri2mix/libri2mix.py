@@ -4,10 +4,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mixit_lightning.data import PreparedDataModule, Row, Split, find_rows
-from mixit_lightning.preparation.mixing import Mode
+from mixit_lightning.doctor.inventory import Inventory, items_of_folder
+from mixit_lightning.preparation.mixing import Mode, check_choice
 
 REFERENCES = {"clean": ("s1", "s2"), "both": ("s1", "s2"), "single": ("s1",)}
 """The speakers that each type of mixture has; the noise of `both` and `single` is no reference."""
+
+PARTS = {"clean": ("s1", "s2"), "both": ("s1", "s2", "noise"), "single": ("s1", "noise")}
+"""What each type of mixture is the sum of."""
+
+STANDARD_COUNTS = {"train-100": 13900, "train-360": 50800, "dev": 3000, "test": 3000}
 
 
 class Libri2Mix(PreparedDataModule):
@@ -32,11 +38,14 @@ class Libri2Mix(PreparedDataModule):
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
+        check_choice("datamodule.train_split", [train_split], ["train-100", "train-360"])
+        check_choice("datamodule.type", [type], list(REFERENCES))
+        check_choice("mode", [mode], ["min", "max"])
         root = Path(data)
         self.folder = (root if root.name == "Libri2Mix" else root / "Libri2Mix") / f"wav{self.sample_rate // 1000}k"
         self.folder /= mode
         self.folders: dict[Split, str] = {"train": train_split, "valid": "dev", "test": "test"}
-        self.type = type
+        self.type, self.mode = type, mode
 
     def rows(self, split: Split) -> list[Row]:
         """Files of the same name below `mix_clean`, `s1` and `s2`."""
@@ -46,3 +55,16 @@ class Libri2Mix(PreparedDataModule):
     def speakers(self, row: Row) -> list[str]:
         """A mixture is named after its utterances, an utterance begins with its speaker."""
         return [utterance.split("-")[0] for utterance in row.name.split("_")][: len(row.references)]
+
+    def inventory(self) -> Inventory:
+        """The three splits that are used; noise is looked at where it is part of the mixtures."""
+        items = [
+            item._replace(utterances=utterances, speakers=[utterance.split("-")[0] for utterance in utterances])
+            for folder in self.folders.values()
+            for item in items_of_folder(folder, self.folder / folder, [f"mix_{self.type}", *PARTS[self.type]])
+            for utterances in [item.name.split("_")[: len(REFERENCES[self.type])]]
+        ]
+        counts = {folder: STANDARD_COUNTS[folder] for folder in self.folders.values()}
+        # Which of the two speakers was padded is not to be seen where the second one is left out.
+        mode = None if self.type == "single" else self.mode
+        return Inventory(self.folder, items, self.sample_rate, mode=mode, standard_counts=counts)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import soundfile
+from libri2mix import PARTS
 
 from mixit_lightning.data.audio import read, read_header
 from mixit_lightning.errors import UserError
@@ -35,11 +36,6 @@ SUBSETS = {
     "test": "test-clean",
 }
 """LibriSpeech's subset of every split."""
-
-TYPES = {"clean": ("s1", "s2"), "both": ("s1", "s2", "noise"), "single": ("s1", "noise")}
-"""What each type of mixture is the sum of."""
-
-STANDARD_COUNTS = {"train-100": 13900, "train-360": 50800, "dev": 3000, "test": 3000}
 
 
 class MetadataRow(NamedTuple):
@@ -81,11 +77,11 @@ def prepare(
     Raises:
         UserError: metadata or a recording is missing or wrong, or the disk is too full.
     """
-    noisy = any("noise" in TYPES[kind] for kind in types if kind in TYPES)
+    noisy = any("noise" in PARTS[kind] for kind in types if kind in PARTS)
     if librispeech is None or metadata is None or (noisy and wham is None):
         raise UserError("prepare needs librispeech=PATH and metadata=PATH, and wham=PATH but for types=[clean]")
     check_choice("preparation.splits", splits, list(SUBSETS))
-    check_choice("preparation.types", types, list(TYPES))
+    check_choice("preparation.types", types, list(PARTS))
     check_choice("preparation.sample_rates", sample_rates, [8000, 16000])
     check_choice("preparation.modes", modes, ["min", "max"])
     tables = {split: find_metadata(Path(metadata), split) for split in splits}
@@ -143,7 +139,7 @@ def make_job(
 
 def parts_of(types: Sequence[str]) -> list[str]:
     """Folders of a split."""
-    sources = {"s1": 0, "s2": 0} | {part: 0 for kind in types for part in TYPES[kind]}
+    sources = {"s1": 0, "s2": 0} | {part: 0 for kind in types for part in PARTS[kind]}
     return [*sources, *(f"mix_{kind}" for kind in types)]
 
 
@@ -175,7 +171,7 @@ def make_mixture(
                 write_wav(folder / part / f"{row.mixture_id}.wav", signal, rate)
             fact: dict[str, Any] = {"length": len(sources["s1"])}
             for kind in types:
-                parts = TYPES[kind]
+                parts = PARTS[kind]
                 mixture = np.zeros_like(sources["s1"])
                 for part in parts:
                     mixture += sources[part]
@@ -219,7 +215,7 @@ def write_metadata(
     target.mkdir(parents=True, exist_ok=True)
     place = Path(*folder.parts[-3:]) / split
     for kind in types:
-        parts = TYPES[kind]
+        parts = PARTS[kind]
         names = [part if part == "noise" else f"source_{part[1:]}" for part in parts]
         paths = {f"{name}_path": part for name, part in zip(["mixture", *names], [f"mix_{kind}", *parts], strict=True)}
         mixtures = {

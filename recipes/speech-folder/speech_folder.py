@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from mixit_lightning.data import DynamicDataModule, SpeakerPool, Split
+from mixit_lightning.data.audio import find_audio
+from mixit_lightning.doctor.inventory import Inventory, Item
 
 
 class SpeechFolder(DynamicDataModule):
@@ -34,3 +36,14 @@ class SpeechFolder(DynamicDataModule):
     def evaluation_length(self, split: Split) -> int | None:
         """Stretches for validation, whole recordings for the test."""
         return self.length if split == "valid" else None
+
+    def inventory(self) -> Inventory:
+        """Every recording for itself."""
+        items = [
+            Item(folder.name, str(place), {"recording": path}, utterances=[path.stem], speakers=[place.parts[0]])
+            for folder in self.folders.values()
+            for path in find_audio(folder)
+            for place in [path.relative_to(folder)]
+        ]
+        root = next(iter(self.folders.values())).parent
+        return Inventory(root, items, self.sample_rate, may_be_higher=True)

@@ -31,8 +31,6 @@ WSJ0_RATE = 16000
 PARTS = ("si_tr_s", "si_dt_05", "si_et_05")
 """The folders of WSJ0 that the lists name."""
 
-STANDARD_COUNTS = {"tr": 20000, "cv": 5000, "tt": 3000}
-
 
 class ListRow(NamedTuple):
     """A row of a mixing list."""

@@ -49,6 +49,28 @@ def run_prepare(overrides: Sequence[str]) -> None:
     build(config.settings, "preparation")
 
 
+def run_doctor(overrides: Sequence[str]) -> None:
+    """Look for everything that can be wrong with data=PATH; --json prints it for machines; status 1 on errors."""
+    import json
+
+    from .config import build, load_config
+    from .doctor.diagnosis import examine, show
+
+    words = [word for word in overrides if word != "--json"]
+    config = load_config(words)
+    inventory = build(config.settings, "datamodule").inventory()
+    if inventory is None:
+        raise UserError(f"recipe {config.settings.recipe} generates its sounds; there are no files to look at")
+    as_json = len(words) < len(overrides)
+    diagnosis = examine(inventory, quiet=as_json)
+    if as_json:
+        print(json.dumps(diagnosis.plain(), indent=2))
+    else:
+        show(diagnosis)
+    if not diagnosis.healthy:
+        raise SystemExit(1)
+
+
 def run_recipes(overrides: Sequence[str]) -> None:
     """List the recipes."""
     from .config import recipe_names
@@ -72,6 +94,7 @@ def show(folder: Path) -> None:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "prepare": run_prepare,
+    "doctor": run_doctor,
     "train": run_train,
     "evaluate": run_evaluate,
     "report": run_report,
@@ -87,11 +110,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help_text = (function.__doc__ or "").strip()
         command = commands.add_parser(name, help=help_text, description=help_text)
         command.add_argument("settings", nargs="*", metavar="recipe=NAME key=value", help="see conf/ and recipes/")
+    commands.choices["doctor"].add_argument("--json", action="store_true", help="print findings as JSON")
     parsed = parser.parse_args(arguments)
+    settings = parsed.settings + (["--json"] if getattr(parsed, "json", False) else [])
     warnings.filterwarnings("ignore", module="(lightning|torchmetrics|asteroid|torch)")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
-        COMMANDS[parsed.command](parsed.settings)
+        COMMANDS[parsed.command](settings)
     except UserError as error:
         # An error of a loading process arrives with that process's traceback; its message stands in the last line.
         message = str(error).strip().splitlines()[-1].removeprefix(f"{UserError.__module__}.UserError: ")

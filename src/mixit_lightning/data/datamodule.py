@@ -7,6 +7,7 @@ import lightning
 import torch
 from torch.utils.data import DataLoader
 
+from ..doctor.inventory import Inventory
 from ..errors import UserError
 from .batches import EvaluationDataset, TrainingDataset, TrainingSampler
 from .mixture import EvaluationBatch, EvaluationMixtures, TrainingBatch, TrainingMixtures
@@ -81,6 +82,10 @@ class MixtureDataModule(lightning.LightningDataModule):
     @abstractmethod
     def evaluation_mixtures(self, split: Split) -> EvaluationMixtures:
         """The fixed list of a split: stretches of `self.length` samples for validation, whole mixtures for the test."""
+
+    def inventory(self) -> Inventory | None:
+        """All files of the set for the doctor, whether or not they are there; None where sounds are generated."""
+        return None
 
     def train_dataloader(self) -> DataLoader[TrainingBatch]:
         """Endless mixtures in epochs of `steps_per_epoch`."""

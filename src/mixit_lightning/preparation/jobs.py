@@ -108,13 +108,13 @@ def gigabytes(size: int) -> str:
 
 
 class ProgressBar:
-    """Progress and remaining time: a bar on a terminal, otherwise a line now and then."""
+    """Progress and remaining time: a bar on a terminal, otherwise a line now and then, or nothing if `quiet`."""
 
-    def __init__(self, what: str, total: int) -> None:
-        self.what, self.total, self.done = what, total, 0
+    def __init__(self, what: str, total: int, *, quiet: bool = False) -> None:
+        self.what, self.total, self.quiet, self.done = what, total, quiet, 0
         self.start = self.last = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, transient=True) if sys.stdout.isatty() else None
+        self.bar = Progress(*columns, transient=True) if sys.stdout.isatty() and not quiet else None
 
     def __enter__(self) -> "ProgressBar":
         if self.bar:
@@ -125,14 +125,15 @@ class ProgressBar:
     def __exit__(self, *_: object) -> None:
         if self.bar:
             self.bar.stop()
-        print(f"{self.what}: {self.done} of {self.total} in {time.monotonic() - self.start:.0f} s", flush=True)
+        if not self.quiet:
+            print(f"{self.what}: {self.done} of {self.total} in {time.monotonic() - self.start:.0f} s", flush=True)
 
     def advance(self) -> None:
         """One more is done."""
         self.done += 1
         if self.bar:
             self.bar.advance(self.task)
-        elif (now := time.monotonic()) - self.last > LINE_SECONDS:
+        elif not self.quiet and (now := time.monotonic()) - self.last > LINE_SECONDS:
             self.last = now
             left = (now - self.start) / self.done * (self.total - self.done)
             print(f"{self.what}: {self.done} of {self.total}, {left / 60:.1f} min left", flush=True)

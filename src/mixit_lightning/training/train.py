@@ -12,6 +12,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from ..config import Config, build, first_line
+from ..doctor.diagnosis import examine_names
+from ..doctor.inventory import Inventory
 from ..errors import UserError
 from ..files import replacing
 from .checkpoints import AtomicCheckpointIO, load_checkpoint
@@ -35,6 +37,7 @@ def train(config: Config) -> Path:
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     datamodule = build(settings, "datamodule")
     datamodule.setup()
+    consult(datamodule.inventory())
     module = build_module(settings)
     open_run(config.folder, config.plain())
 
@@ -58,6 +61,21 @@ def train(config: Config) -> Path:
     with replacing(config.folder / TRAINING_RECORD) as partial:
         partial.write_text(json.dumps(record, indent=2) + "\n")
     return config.folder
+
+
+def consult(inventory: Inventory | None) -> None:
+    """The doctor's cheap part; `mixit doctor` looks at the samples too.
+
+    Raises:
+        UserError: something is wrong with the set.
+    """
+    findings = list(examine_names(inventory)) if inventory else []
+    if findings:
+        first = findings[0]
+        raise UserError(
+            f"{first.file}: {first.message}; {first.cure} ({len(findings)} findings; `mixit doctor` with the same "
+            "settings lists them)"
+        )
 
 
 def build_module(settings: DictConfig) -> SeparationModule:

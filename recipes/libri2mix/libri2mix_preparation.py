@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import soundfile
-from libri2mix import PARTS
 
+from libri2mix import PARTS
 from mixit_lightning.data.audio import read, read_header
 from mixit_lightning.errors import UserError
 from mixit_lightning.files import replacing

@@ -53,7 +53,12 @@ class Wsj0Mix(PreparedDataModule):
         ]
         shared = frozenset({frozenset({"tr", "cv"})})
         return Inventory(
-            self.folder, items, self.sample_rate, mode=self.mode, standard_counts=STANDARD_COUNTS, shared_speakers=shared
+            self.folder,
+            items,
+            self.sample_rate,
+            mode=self.mode,
+            standard_counts=STANDARD_COUNTS,
+            shared_speakers=shared,
         )
 
 

@@ -80,9 +80,7 @@ def prepare(
         missing = [name for name in row.utterances if Path(name).name not in active_levels]
         if missing:
             raise UserError(f"{lists}: no active level of {Path(missing[0]).name} in activlev*.txt")
-        folders = {
-            (rate, mode): root / f"wav{rate // 1000}k" / mode / split for rate in sample_rates for mode in modes
-        }
+        folders = {(rate, mode): root / f"wav{rate // 1000}k" / mode / split for rate in sample_rates for mode in modes}
         scales = [active_levels[Path(name).name] for name in row.utterances]
         sources = tuple(paths[name] for name in row.utterances)
         lengths = [frames[name] for name in row.utterances]

@@ -207,3 +207,33 @@ def test_it_can_be_sent_to_a_loading_process(folder, used):
     for number in range(25):
         one, other = mixtures.draw(number, labelled=True), copy.draw(number, labelled=True)
         assert one.name == other.name and torch.equal(one.mixture, other.mixture)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_the_asked_share_of_items_is_one_source_alone(folder, share):
+    mixtures = PreparedMixtures(rows_of(folder), FRAMES, one_source_share=share)
+    count = 400
+    items = [mixtures.draw(number, labelled=True) for number in range(count)]
+    alone = [item for item in items if len(item.references) == 1]
+    assert abs(len(alone) - share * count) <= 4 * np.sqrt(count * share * (1 - share))
+    for item in alone:
+        assert torch.equal(item.mixture, item.references[0])
+    if share:  # one source is drawn as often as the other
+        firsts = sum(item.name.endswith(" s1") for item in alone)
+        assert abs(firsts - len(alone) / 2) <= 2 * np.sqrt(len(alone))
+
+
+def test_an_unlabelled_item_of_one_source_opens_that_file_alone(folder, monkeypatch):
+    opened = []
+    read = prepared.read
+    monkeypatch.setattr(prepared, "read", lambda *call: (opened.append(call[0]), read(*call))[1])
+    mixtures = PreparedMixtures(rows_of(folder), FRAMES, 0.0, one_source_share=1.0)
+    items = [mixtures.draw(number, labelled=False) for number in range(ROWS)]
+    assert len(opened) == ROWS and {path.parent.name for path in opened} == {"s1", "s2"}
+    assert all(item.references.shape == (0, FRAMES) for item in items)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_of_one_source_items_that_is_none_is_refused(folder, share):
+    with pytest.raises(UserError, match="one_source_share"):
+        PreparedMixtures(rows_of(folder), 4, one_source_share=share)

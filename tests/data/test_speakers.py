@@ -170,3 +170,29 @@ def test_a_silent_recording_is_refused(tmp_path):
     write(tmp_path / "b" / "other.wav")
     with pytest.raises(UserError, match=r"silent\.wav: is silent"):
         SpeakerPool.scan(tmp_path, 8000).draw("a", rng(), 10)
+
+
+def test_a_faster_recording_is_shorter_and_higher(tmp_path):
+    for name in ("ann", "bob"):
+        write(tmp_path / name / "tone.wav", 0.5 * np.sin(2 * np.pi * 500 * np.arange(8000) / 16000), 16000)
+    pool = SpeakerPool.scan(tmp_path, 8000)
+    (path,) = pool.recordings["ann"]
+    for speed in (0.8, 0.95, 1.0, 1.2):
+        samples = pool.load(path, speed)
+        assert abs(len(samples) - 4000 / speed) <= 1
+        frequency = np.abs(np.fft.rfft(samples, 80000)).argmax() / 10
+        assert frequency == pytest.approx(500 * speed, abs=1)
+        assert np.sqrt(np.mean(samples**2)) == pytest.approx(1, rel=1e-5)
+
+
+def test_all_speeds_are_drawn_and_kept_apart(ramp):
+    pool = SpeakerPool.scan(next(iter(ramp.recordings["up"])).parents[1], 8000, speeds=[0.5, 1.0])
+    lengths = {len(pool.draw("up", rng(seed), None)[1]) for seed in range(20)}
+    assert lengths == {12, 24}
+    assert [part.speeds for part in pool.split(1.0, seed=0)] == [(0.5, 1.0)] * 2
+
+
+@pytest.mark.parametrize("speeds", [[], [0.0], [1.0, 3.0], [float("nan")]])
+def test_impossible_speeds_are_refused(folder, speeds):
+    with pytest.raises(UserError, match=r"datamodule\.speeds"):
+        SpeakerPool.scan(folder, 8000, speeds)

@@ -57,11 +57,32 @@ def make_two_speakers(folder: Path, sample_rate: int, mode: str) -> Path:
             seed = 100 * split_number + 2 * number
             seconds = 0.45 + 0.1 * number  # one is shorter than the stretches
             first, second = (syllables(seed + k, seconds, sample_rate) for k in range(2))
+            name = f"{seed:03}c0001_1.5_{seed + 1:03}c0001_-1.5"
             if mode == "max":
                 second[len(second) // 2 :] = 0
             for part, samples in (("s1", first), ("s2", second), ("mix", first + second)):
-                write(root / split / part / f"{split}{number}.wav", samples, sample_rate)
+                write(root / split / part / f"{name}.wav", samples, sample_rate)
     return folder
+
+
+def make_libri2mix(folder: Path) -> Path:
+    """`Libri2Mix/wav8k/min/{train-100,dev,test}/{mix_clean,mix_both,mix_single,s1,s2,noise}`, four, two, two mixtures."""
+    root = folder / "Libri2Mix" / "wav8k" / "min"
+    for split_number, (split, count) in enumerate({"train-100": 4, "dev": 2, "test": 2}.items()):
+        for number in range(count):
+            seed = 100 * split_number + 2 * number
+            first, second, noise = (syllables(seed + k, 0.45 + 0.1 * number, 8000) for k in range(3))
+            name = f"{1000 + seed}-1-0000_{1001 + seed}-1-0000.wav"
+            mixtures = {"clean": first + second, "both": first + second + noise, "single": first + noise}
+            parts = {"s1": first, "s2": second, "noise": noise}
+            for part, samples in (parts | {f"mix_{kind}": mixture for kind, mixture in mixtures.items()}).items():
+                write(root / split / part / name, samples, 8000)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def libri2mix(tmp_path_factory) -> Path:
+    return make_libri2mix(tmp_path_factory.mktemp("libri2mix"))
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+from ..errors import UserError
 from .datamodule import MixtureDataModule, Split
 from .dynamic import DynamicMixtures
 from .mixture import TrainingMixtures
@@ -52,22 +53,32 @@ class PreparedDataModule(MixtureDataModule):
         rows = self.rows("train")
         if not self.dynamic:
             return PreparedMixtures(rows, self.length, self.labelled_share, self.seed, self.one_source_share)
+        parts = part_rows(rows, self.labelled_share, self.seed)
+        # An empty part is not drawn from.
         labelled, unlabelled = (
-            SpeakerPool(
-                [
-                    Recording(path, speaker)
-                    for row in part or rows  # an empty part is not drawn from
-                    for path, speaker in zip(row.references, self.speakers(row), strict=True)
-                ],
-                self.sample_rate,
-                self.speeds,
-            )
-            for part in part_rows(rows, self.labelled_share, self.seed)
+            SpeakerPool(self.recordings(part or rows), self.sample_rate, self.speeds) for part in parts
         )
         shares = [0.0] * len(rows[0].references)
         shares[-1] += 1 - self.one_source_share
         shares[0] += self.one_source_share
         return DynamicMixtures(labelled, unlabelled, shares, self.length, self.max_level, self.seed)
+
+    def recordings(self, rows: Sequence[Row]) -> list[Recording]:
+        """All references of some rows, each with its speaker.
+
+        Raises:
+            UserError: a row's name does not say who speaks.
+        """
+        recordings = []
+        for row in rows:
+            speakers = self.speakers(row)
+            if len(speakers) != len(row.references):
+                raise UserError(
+                    f"{row.mixture}: its name does not tell its {len(row.references)} speakers, as the standard "
+                    "set's do; set datamodule.dynamic=false"
+                )
+            recordings += [Recording(path, speaker) for path, speaker in zip(row.references, speakers, strict=True)]
+        return recordings
 
     def evaluation_mixtures(self, split: Split) -> PreparedMixtures:
         """The middle of every mixture for validation, whole mixtures for the test."""

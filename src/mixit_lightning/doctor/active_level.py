@@ -36,5 +36,7 @@ def active_level(samples: np.ndarray, sample_rate: int) -> float:
     counts = np.searchsorted(np.sort(held), thresholds, side="left")
     levels = 10 * np.log10(energy / (len(held) - counts))
     margins = levels - 20 * np.log10(thresholds)
-    # Thresholds fall, so the margin between level and threshold rises.
-    return float(np.interp(MARGIN, margins, levels))
+    # Thresholds fall, so the margin rises in the end; before, it may fall, where little lies above the threshold.
+    crossing = max(np.flatnonzero(margins < MARGIN), default=0)
+    around = slice(crossing, crossing + 2)
+    return float(np.interp(MARGIN, margins[around], levels[around]))

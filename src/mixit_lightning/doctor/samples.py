@@ -1,7 +1,6 @@
 """What the samples of an item tell: measured once, item by item, on all cores."""
 
 import hashlib
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np

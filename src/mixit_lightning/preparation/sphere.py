@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
-from ..errors import UserError
 from ..data.audio import read
+from ..errors import UserError
 
 
 def read_sphere(path: Path) -> np.ndarray:
@@ -21,7 +20,9 @@ def read_sphere(path: Path) -> np.ndarray:
     try:
         import av
     except ModuleNotFoundError as error:
-        raise UserError(f"{path}: is compressed with shorten; `pip install av` to read it, or convert it to WAV") from error
+        raise UserError(
+            f"{path}: is compressed with shorten; `pip install av` to read it, or convert it to WAV"
+        ) from error
     try:
         with av.open(str(path)) as container:
             frames = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]

@@ -30,8 +30,8 @@ from mixit_lightning.training.run import commit, hardware
 
 sys.path[:0] = [str(ROOT / "recipes" / name) for name in ("wsj0-2mix", "libri2mix")]
 
-import libri2mix_preparation
-import wsj0_2mix_preparation
+import libri2mix_preparation  # noqa: E402
+import wsj0_2mix_preparation  # noqa: E402
 
 RATES, MODES = (8000, 16000), ("min", "max")
 

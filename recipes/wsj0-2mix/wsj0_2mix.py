@@ -51,14 +51,13 @@ class Wsj0Mix(PreparedDataModule):
             for folder in FOLDERS.values()
             for item in items_of_folder(folder, self.folder / folder, ["mix", *self.sources])
         ]
-        shared = frozenset({frozenset({"tr", "cv"})})
         return Inventory(
             self.folder,
             items,
             self.sample_rate,
             mode=self.mode,
             standard_counts=STANDARD_COUNTS,
-            shared_speakers=shared,
+            shared_speakers=frozenset({frozenset({"tr", "cv"})}),
         )
 
 

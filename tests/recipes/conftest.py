@@ -66,7 +66,7 @@ def make_two_speakers(folder: Path, sample_rate: int, mode: str) -> Path:
 
 
 def make_libri2mix(folder: Path) -> Path:
-    """`Libri2Mix/wav8k/min/{train-100,dev,test}/{mix_clean,mix_both,mix_single,s1,s2,noise}`, four, two, two mixtures."""
+    """`Libri2Mix/wav8k/min/{train-100,dev,test}/{mix_clean,s1,s2,...}`, four, two and two mixtures."""
     root = folder / "Libri2Mix" / "wav8k" / "min"
     for split_number, (split, count) in enumerate({"train-100": 4, "dev": 2, "test": 2}.items()):
         for number in range(count):

@@ -179,11 +179,13 @@ def measure_all(inventory: Inventory, quiet: bool) -> list[ItemMeasured]:
     if not inventory.items:
         return []
     measured = []
-    with multiprocessing.get_context("fork").Pool(num_cores()) as pool:
-        with ProgressBar("Listening", len(inventory.items), quiet=quiet) as progress:
-            for one in pool.imap(measure_item, inventory.items, chunksize=8):
-                measured.append(one)
-                progress.advance()
+    with (
+        multiprocessing.get_context("fork").Pool(num_cores()) as pool,
+        ProgressBar("Listening", len(inventory.items), quiet=quiet) as progress,
+    ):
+        for one in pool.imap(measure_item, inventory.items, chunksize=8):
+            measured.append(one)
+            progress.advance()
     return measured
 
 
@@ -233,7 +235,7 @@ def examine_item(item: Item, facts: ItemMeasured, inventory: Inventory) -> Itera
             "sum",
             "error",
             str(item.paths[mixture]),
-            f"differs from {' + '.join(parts)} by {facts.error:.1f} dB: a row joined wrongly, or another gain",
+            f"differs from {' + '.join(parts)} by {facts.decibels:.1f} dB: a row joined wrongly, or another gain",
             "prepare this item again",
         )
 

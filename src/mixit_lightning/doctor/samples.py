@@ -40,8 +40,8 @@ class ItemMeasured(NamedTuple):
     problems: dict[str, str]
     """Parts that cannot be read, and why."""
     difference: float | None
-    """Largest difference between the mixture and the sum of its parts, in steps of 16 bits, where neither is clipped."""
-    error: float | None
+    """Largest difference between mixture and sum of parts, in steps of 16 bits, where the mixture is not clipped."""
+    decibels: float | None
     """The same as power, in dB to the mixture."""
 
 
@@ -60,7 +60,7 @@ def measure_item(item: Item) -> ItemMeasured:
             problems[part] = str(error).removeprefix(f"{path}: ")
             continue
         files[part] = measure(signals[part], rate, with_level=bool(item.levels) and part != next(iter(item.paths)))
-    difference = error = None
+    difference = decibels = None
     if len(item.paths) > 1 and len(signals) == len(item.paths):
         mixture, *parts = signals.values()
         if all(len(part) == len(mixture) for part in parts):
@@ -68,8 +68,8 @@ def measure_item(item: Item) -> ItemMeasured:
             rest[np.abs(mixture) >= FULL_SCALE] = 0
             difference = float(np.abs(rest).max()) * 32768
             power = np.sum(rest**2) / max(1e-20, np.sum(np.square(mixture, dtype=np.float64)))
-            error = float(10 * np.log10(power + 1e-20))
-    return ItemMeasured(files, problems, difference, error)
+            decibels = float(10 * np.log10(power + 1e-20))
+    return ItemMeasured(files, problems, difference, decibels)
 
 
 def measure(samples: np.ndarray, sample_rate: int, *, with_level: bool) -> Measured:
@@ -82,7 +82,7 @@ def measure(samples: np.ndarray, sample_rate: int, *, with_level: bool) -> Measu
         clipped = lengths[lengths >= 3].sum() / len(samples)
     tail = max(1, round(PADDING * sample_rate))
     return Measured(
-        digest=hashlib.blake2b(np.ascontiguousarray(samples), digest_size=16).digest(),
+        digest=hashlib.blake2b(samples.tobytes(), digest_size=16).digest(),
         mean=float(samples.mean(dtype=np.float64)),
         rms=float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))),
         clipped=clipped,

@@ -56,13 +56,16 @@ def run_jobs(jobs: Sequence[Job], folder: Path) -> list[Any]:
         parent.mkdir(parents=True, exist_ok=True)
     if waiting:
         # Forked before anything here starts a thread, so that recipes' modules need not be imported again.
-        with multiprocessing.get_context("fork").Pool(min(num_cores(), len(waiting))) as pool:
-            with (folder / JOURNAL).open("a") as journal, ProgressBar("Preparing", len(waiting)) as progress:
-                for key, answer in pool.imap_unordered(make, waiting, chunksize=4):
-                    told[key] = answer
-                    journal.write(json.dumps([key, answer]) + "\n")
-                    journal.flush()
-                    progress.advance()
+        with (
+            multiprocessing.get_context("fork").Pool(min(num_cores(), len(waiting))) as pool,
+            (folder / JOURNAL).open("a") as journal,
+            ProgressBar("Preparing", len(waiting)) as progress,
+        ):
+            for key, answer in pool.imap_unordered(make, waiting, chunksize=4):
+                told[key] = answer
+                journal.write(json.dumps([key, answer]) + "\n")
+                journal.flush()
+                progress.advance()
     return [told[job.key] for job in jobs]
 
 

@@ -85,3 +85,20 @@ def test_help_loads_nothing_heavy():
     code += "print([name for name in ('torch', 'lightning', 'hydra', 'pandas') if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_recipe_may_change_another_ones_settings(tmp_path):
+    names = ("wsj0-2mix", "wsj0-1or2mix")
+    base, changed = (load_config([f"recipe={name}", f"data={tmp_path}"]).plain() for name in names)
+    assert changed["datamodule"]["_target_"] == base["datamodule"]["_target_"]
+    assert changed["preparation"] == base["preparation"]
+    differing = {key for key in base["datamodule"] if base["datamodule"][key] != changed["datamodule"][key]}
+    assert differing == {"one_source_share", "evaluate_one_source"}
+
+
+def test_what_is_to_be_prepared_need_not_be_there_yet(tmp_path, capsys):
+    assert main(["prepare", "recipe=wsj0-2mix", f"data={tmp_path / 'new'}"]) == 1
+    assert "wsj0=PATH" in capsys.readouterr().err
+    assert main(["prepare", "recipe=speech-folder", f"data={tmp_path}"]) == 1
+    assert "nothing to prepare" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

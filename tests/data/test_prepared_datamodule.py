@@ -36,7 +36,7 @@ class TwoFolders(PreparedDataModule):
         return find_rows(self.folder, "mix", ("s1", "s2"), self.sample_rate)
 
     def speakers(self, row):
-        return row.name.split("_")
+        return [part[0] for part in row.name.split("_")]
 
 
 @pytest.fixture

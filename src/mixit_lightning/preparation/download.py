@@ -1,9 +1,12 @@
 """LibriSpeech from OpenSLR, through torchaudio."""
 
 import hashlib
+import http.client
 import shutil
+import tarfile
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +27,8 @@ def download_librispeech(root: Path, subsets: Sequence[str]) -> None:
         subsets: such as `dev-clean`.
 
     Raises:
-        UserError: the server cannot be reached, or what came is not what torchaudio's checksum says.
+        UserError: the server cannot be reached, what came is not what torchaudio's checksum says, or it cannot be
+            unpacked, such as for want of room.
     """
     from torchaudio.datasets import LIBRISPEECH
     from torchaudio.datasets.librispeech import _CHECKSUMS
@@ -32,9 +36,10 @@ def download_librispeech(root: Path, subsets: Sequence[str]) -> None:
     if root.name == "LibriSpeech":
         root = root.parent
     for subset in subsets:
-        if (root / "LibriSpeech" / subset).is_dir():
-            continue
         workplace = root / f"{subset}.partial"
+        if (root / "LibriSpeech" / subset).is_dir():
+            shutil.rmtree(workplace, ignore_errors=True)  # of a call that was killed at its very end
+            continue
         workplace.mkdir(parents=True, exist_ok=True)
         archive = workplace / f"{subset}.tar.gz"
         if not archive.exists():
@@ -42,7 +47,10 @@ def download_librispeech(root: Path, subsets: Sequence[str]) -> None:
             fetch(url, archive, _CHECKSUMS[url])
         shutil.rmtree(workplace / "LibriSpeech", ignore_errors=True)
         print(f"{archive}: unpacking", flush=True)
-        LIBRISPEECH(str(workplace), url=subset, download=True)
+        try:
+            LIBRISPEECH(str(workplace), url=subset, download=True)
+        except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+            raise UserError(f"{archive}: cannot be unpacked ({error}); make room, or delete it if damaged") from error
         (root / "LibriSpeech").mkdir(exist_ok=True)
         (workplace / "LibriSpeech" / subset).rename(root / "LibriSpeech" / subset)
         shutil.rmtree(workplace)
@@ -68,10 +76,12 @@ def fetch(url: str, path: Path, sha256: str) -> None:
                 while block := response.read(BLOCK):
                     file.write(block)
                     bar.advance()
+        if (have := partial.stat().st_size) < total:  # of which urllib says nothing
+            raise ConnectionError(f"the connection broke off after {gigabytes(have)} of {gigabytes(total)}")
     except urllib.error.HTTPError as error:
         if error.code != 416:  # that range is empty: all of it is here
             raise UserError(f"{url}: {error}; try again later, or fetch it yourself to {path}") from error
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise UserError(f"{url}: {error}; the same command goes on where this one stopped") from error
     with partial.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()

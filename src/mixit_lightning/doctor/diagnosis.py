@@ -88,8 +88,11 @@ def examine(inventory: Inventory, *, quiet: bool = False) -> Diagnosis:
         hours = sum(header.frames / header.sample_rate for header in frames) / 3600
         standard = inventory.standard_counts.get(split)
         counts[split] = {"found": len(items), "standard": standard, "hours": round(hours, 4)}
-    # One file, one kind of finding: what two ways of looking both see is said once.
-    return Diagnosis(inventory.root, counts, list(dict.fromkeys(findings)))
+    # What two ways of looking both see of a file is said once.
+    unique: dict[tuple[str, str], Finding] = {}
+    for finding in findings:
+        unique.setdefault((finding.check, finding.file), finding)
+    return Diagnosis(inventory.root, counts, list(unique.values()))
 
 
 def by_split(inventory: Inventory) -> dict[str, list[Item]]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import soundfile
+from rich.progress import track
 
 from libri2mix import PARTS
 from mixit_lightning.data.audio import read, read_header
@@ -97,7 +98,10 @@ def prepare(
 
     root = Path(data) / "Libri2Mix"
     rows = [(split, row) for split, path in tables.items() if path for row in read_metadata(path)]
-    jobs = [make_job(row, split, speech, noise, root, types, sample_rates, modes) for split, row in rows]
+    jobs = [
+        make_job(row, split, speech, noise, root, types, sample_rates, modes)
+        for split, row in track(rows, "Reading lengths", transient=True)
+    ]
     told = run_jobs(jobs, root)
     for rate in sample_rates:
         for mode in modes:

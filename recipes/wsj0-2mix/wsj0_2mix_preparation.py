@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from rich.progress import track
 
 from mixit_lightning.data.audio import read, read_header
 from mixit_lightning.errors import UserError
@@ -73,7 +74,10 @@ def prepare(
     rows = [(split, row) for split in SPLITS for row in read_list(Path(lists), num_speakers, split)]
     wanted = {utterance for _, row in rows for utterance in row.utterances}
     paths = find_utterances(Path(wsj0), wanted)
-    frames = {utterance: num_frames(path) for utterance, path in paths.items()}
+    frames = {
+        utterance: num_frames(path)
+        for utterance, path in track(paths.items(), "Reading lengths", total=len(paths), transient=True)
+    }
     root = Path(data) / f"{num_speakers}speakers"
     jobs = []
     for split, row in rows:

@@ -174,7 +174,9 @@ def test_a_plain_file_that_is_cut_off_is_named(path):
         read_sphere(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"NIST_1A", b"RIFF\x24\x00\x00\x00WAVEfmt ", b"NIST_1A\n   many\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"NIST_1A", b"RIFF\x24\x00\x00\x00WAVEfmt ", b"NIST_1A\n   many\n", b"NIST_2A\n   1024\n"]
+)
 def test_a_file_of_another_kind_is_named(path, content):
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"^{path}: is no NIST SPHERE file"):

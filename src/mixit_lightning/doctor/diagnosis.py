@@ -28,8 +28,9 @@ SILENT = 10 ** (-70 / 20)
 DC_SHARE = 0.1
 """Of the RMS."""
 
-UPSAMPLED = 10 ** (-65 / 10)
-"""Share of the energy above 4.4 kHz below which a recording was made at 8 kHz: what rounding to 16 bits leaves."""
+UPSAMPLED = 10 ** (-50 / 10)
+"""Energy of the highs to that of the mids below which a recording was made at 8 kHz: real speech has -48 dB and more,
+what scipy or torchaudio resampled from 8 kHz -52 dB and less, unless it is so quiet that rounding fills the highs."""
 
 FEW = 20
 """Items of a split from which on the levels of all of them together mean something."""
@@ -81,18 +82,17 @@ def examine(inventory: Inventory, *, quiet: bool = False) -> Diagnosis:
     findings = list(examine_names(inventory))
     headers: dict[Path, Header] = {}
     findings += examine_headers(inventory, headers)
-    findings += examine_samples(inventory, measure_all(inventory, quiet))
+    # What two ways of looking both see of a file is said once; one way may have several things to say of it.
+    seen = {(finding.check, finding.file) for finding in findings}
+    heard = examine_samples(inventory, measure_all(inventory, quiet))
+    findings += [finding for finding in heard if (finding.check, finding.file) not in seen]
     counts = {}
     for split, items in by_split(inventory).items():
         frames = [headers[path] for item in items for path in [next(iter(item.paths.values()))] if path in headers]
         hours = sum(header.frames / header.sample_rate for header in frames) / 3600
         standard = inventory.standard_counts.get(split)
         counts[split] = {"found": len(items), "standard": standard, "hours": round(hours, 4)}
-    # What two ways of looking both see of a file is said once.
-    unique: dict[tuple[str, str], Finding] = {}
-    for finding in findings:
-        unique.setdefault((finding.check, finding.file), finding)
-    return Diagnosis(inventory.root, counts, list(unique.values()))
+    return Diagnosis(inventory.root, counts, findings)
 
 
 def by_split(inventory: Inventory) -> dict[str, list[Item]]:
@@ -106,9 +106,19 @@ def by_split(inventory: Inventory) -> dict[str, list[Item]]:
 def examine_names(inventory: Inventory) -> Iterator[Finding]:
     """The cheap part: numbers of items, missing files, recordings and speakers in two splits. No file is opened."""
     splits = by_split(inventory)
+    if not inventory.items:
+        splits = {"the folder": []}
     for split, items in splits.items():
         standard = inventory.standard_counts.get(split)
-        if standard and SUBSET * standard <= len(items) != standard:
+        if not items:
+            yield Finding(
+                "missing",
+                "error",
+                str(inventory.root),
+                f"{split} holds nothing to look at",
+                "give data= the folder that the recipe's README describes, or run prepare",
+            )
+        elif standard and SUBSET * standard <= len(items) != standard:
             yield Finding(
                 "count",
                 "error",
@@ -223,7 +233,7 @@ def examine_item(item: Item, facts: ItemMeasured, inventory: Inventory) -> Itera
         if abs(file.mean) > DC_SHARE * file.rms:
             share = 100 * abs(file.mean) / file.rms
             yield Finding("dc", "warning", path, f"has an offset of {share:.0f} % of its RMS", "subtract its mean")
-        if file.above_four < UPSAMPLED:
+        if inventory.sample_rate > 8000 and file.highs < UPSAMPLED:
             yield Finding(
                 "rate",
                 "warning",
@@ -262,12 +272,10 @@ def identical(inventory: Inventory, measured: list[ItemMeasured]) -> Iterator[Fi
 
 def wrong_mode(inventory: Inventory, split: str, members: list[tuple[Item, ItemMeasured]]) -> Iterator[Finding]:
     """`max` pads one source of nearly every mixture with zeros, `min` pads none."""
-    padded = {
-        item.name: any(facts.files[part].padded and facts.files[part].rms > SILENT for part in list(facts.files)[1:])
-        for item, facts in members
-    }
-    odd = [item for item, _ in members if padded[item.name] == (inventory.mode == "min")]
-    if 2 * len(odd) >= len(members):
+    whole = [(item, files) for item, facts in members for files in [facts.files] if len(files) == len(item.paths)]
+    padded = [any(file.padded and file.rms > SILENT for file in list(files.values())[1:]) for _, files in whole]
+    odd = [item for (item, _), is_padded in zip(whole, padded, strict=True) if is_padded == (inventory.mode == "min")]
+    if odd and 2 * len(odd) >= len(whole):
         looks = "max" if inventory.mode == "min" else "min"
         for item in odd[:1]:
             ends = "end" if looks == "max" else "do not end"
@@ -275,7 +283,7 @@ def wrong_mode(inventory: Inventory, split: str, members: list[tuple[Item, ItemM
                 "mode",
                 "error",
                 str(next(iter(item.paths.values()))),
-                f"{len(odd)} of {len(members)} mixtures of {split} look like mode={looks}: sources {ends} in zeros",
+                f"{len(odd)} of {len(whole)} mixtures of {split} look like mode={looks}: sources {ends} in zeros",
                 f"set mode={looks}, or prepare mode={inventory.mode}",
             )
 
@@ -318,10 +326,11 @@ def wrong_channel(inventory: Inventory, split: str, members: list[tuple[Item, It
 def show(diagnosis: Diagnosis, limit: int = 10) -> None:
     """Print a table of the set and the findings, at most `limit` of a kind."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(soft_wrap=True)
-    table = Table("split", "items", "standard set", "hours", title=str(diagnosis.root), title_justify="left")
+    table = Table("split", "items", "standard set", "hours", title=escape(str(diagnosis.root)), title_justify="left")
     for split, count in diagnosis.counts.items():
         note = " (an excerpt)" if count["standard"] and count["found"] < SUBSET * count["standard"] else ""
         table.add_row(split, f"{count['found']}{note}", str(count["standard"] or "-"), f"{count['hours']:.2f}")

@@ -1,5 +1,6 @@
 """The arithmetic that the standard sets share."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -39,8 +40,11 @@ def write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:
     """Write `(time,)` as 16-bit WAV under a temporary name first: 16-bit integers as they are, floats rounded."""
     # Not synchronised with the disk: a killed process leaves nothing half-written, and that a power cut may, the
     # doctor finds. Waiting for the disk a hundred thousand times would take longer than all the rest.
+    # Written at once from memory, as libsndfile goes back to the header of a file on disk several times.
+    memory = io.BytesIO()
+    soundfile.write(memory, samples, sample_rate, subtype="PCM_16", format="WAV")
     with replacing(path, synchronise=False) as partial:
-        soundfile.write(str(partial), samples, sample_rate, subtype="PCM_16", format="WAV")
+        partial.write_bytes(memory.getbuffer())
 
 
 def check_choice(name: str, values: Sequence[object], allowed: Sequence[object]) -> None:

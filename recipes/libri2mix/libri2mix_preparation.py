@@ -14,7 +14,7 @@ import soundfile
 from rich.progress import track
 
 from libri2mix import PARTS
-from mixit_lightning.data.audio import read, read_header
+from mixit_lightning.data.audio import read, read_header, reason
 from mixit_lightning.errors import UserError
 from mixit_lightning.files import replacing
 from mixit_lightning.preparation import Job, run_jobs
@@ -197,10 +197,13 @@ def snr(signal: np.ndarray, rest: np.ndarray) -> float:
 
 def read_noise(path: Path, length: int) -> np.ndarray:
     """First channel of a noise, `length` samples; a shorter one is repeated with a cross-fade of half a second."""
-    with soundfile.SoundFile(str(path)) as file:
-        if file.samplerate != RATE:
-            raise UserError(f"{path}: {file.samplerate} Hz; Libri2Mix is made of WHAM! noise at 16000 Hz")
-        noise = file.read(length, dtype="float32", always_2d=True)[:, 0]
+    try:
+        with soundfile.SoundFile(str(path)) as file:
+            rate, noise = file.samplerate, file.read(length, dtype="float32", always_2d=True)[:, 0]
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as audio ({reason(error)}); replace it") from error
+    if rate != RATE:
+        raise UserError(f"{path}: {rate} Hz; Libri2Mix is made of WHAM! noise at 16000 Hz")
     fade = np.hanning(RATE + 1)[: RATE // 2 + 1]
     if len(noise) < len(fade):
         raise UserError(f"{path}: {len(noise)} samples are too few to repeat it; replace it")

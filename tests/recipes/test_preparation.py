@@ -663,7 +663,6 @@ def test_a_noise_too_short_to_repeat_is_named(libri_is_refused):
     libri_is_refused(f"^{libri_is_refused.noise}: 6400 samples are too few to repeat it")
 
 
-@pytest.mark.xfail(strict=True, reason="libsndfile's own error comes through")
 def test_a_noise_that_is_no_audio_is_named(libri_is_refused):
     libri_is_refused.noise.write_text("none")
     libri_is_refused(f"^{libri_is_refused.noise}: ")

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..errors import UserError
 
 JOURNAL = "preparation.jsonl"
-"""What is done already, a line a job: its key, and what making it told."""
+"""What is done already, a line a job: its first output, its key, and what making it told; its last line counts."""
 
 LINE_SECONDS = 10.0
 """Where there is no terminal for a progress bar, a line this often."""
@@ -27,7 +28,7 @@ class Job:
     """Some files to make together.
 
     Args:
-        key: tells the job from others and changes with everything that the files depend on, such as paths and gains.
+        key: changes with everything that the files depend on, such as paths and gains.
         outputs: the files.
         size: bytes of all of them.
         make: makes them, each under a temporary name first; returns what is to be known of them, fit for JSON.
@@ -42,36 +43,56 @@ class Job:
 def run_jobs(jobs: Sequence[Job], folder: Path) -> list[Any]:
     """Make everything that is not there yet, and return what each job told, in the order of the jobs.
 
-    A job is done when the journal in `folder` has its key and its files exist; so the same call goes on where an
+    A job is done when the journal in `folder` has its key last and its files exist; so the same call goes on where an
     earlier one was stopped, and makes again what has changed or was deleted.
 
     Raises:
-        UserError: the disk has not enough room (nothing has been written then), or a job fails.
+        UserError: two jobs make the same file or the disk has not enough room (nothing has been written then), or a job
+            fails.
     """
+    names = [str(job.outputs[0].relative_to(folder)) for job in jobs]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UserError(f"{folder / twice[0]}: two rows of the lists make this file; remove one of them")
     folder.mkdir(parents=True, exist_ok=True)
     told = read_journal(folder / JOURNAL)
-    waiting = [job for job in jobs if job.key not in told or not all(path.is_file() for path in job.outputs)]
-    check_room(folder, sum(job.size for job in waiting), len(waiting), len(jobs))
-    for parent in sorted({path.parent for job in waiting for path in job.outputs}):
+    waiting = {
+        name: job
+        for name, job in zip(names, jobs, strict=True)
+        if told.get(name, (None,))[0] != job.key or not all(path.is_file() for path in job.outputs)
+    }
+    check_room(folder, sum(job.size for job in waiting.values()), len(waiting), len(jobs))
+    for parent in sorted({path.parent for job in waiting.values() for path in job.outputs}):
         parent.mkdir(parents=True, exist_ok=True)
     if waiting:
-        # Forked before anything here starts a thread, so that recipes' modules need not be imported again.
-        with (
-            multiprocessing.get_context("fork").Pool(min(num_cores(), len(waiting))) as pool,
-            (folder / JOURNAL).open("a") as journal,
-            ProgressBar("Preparing", len(waiting)) as progress,
-        ):
-            for key, answer in pool.imap_unordered(make, waiting, chunksize=4):
-                told[key] = answer
-                journal.write(json.dumps([key, answer]) + "\n")
-                journal.flush()
-                progress.advance()
-    return [told[job.key] for job in jobs]
+        try:
+            make_all(waiting, folder / JOURNAL, told)
+        finally:
+            # Workers that were stopped in the middle of a file had no time to tidy up.
+            for job in waiting.values():
+                for path in job.outputs:
+                    path.with_name(f"{path.name}.partial").unlink(missing_ok=True)
+    return [told[name][1] for name in names]
 
 
-def make(job: Job) -> tuple[str, Any]:
+def make_all(waiting: dict[str, Job], journal: Path, told: dict[str, tuple[str, Any]]) -> None:
+    """Run jobs on all cores, and write down what each told as soon as it is done."""
+    # Forked before anything here starts a thread, so that recipes' modules need not be imported again.
+    with (
+        multiprocessing.get_context("fork").Pool(min(num_cores(), len(waiting))) as pool,
+        journal.open("a") as lines,
+        ProgressBar("Preparing", len(waiting)) as progress,
+    ):
+        for name, answer in pool.imap_unordered(make, waiting.items(), chunksize=4):
+            told[name] = (waiting[name].key, answer)
+            lines.write(json.dumps([name, *told[name]]) + "\n")
+            lines.flush()
+            progress.advance()
+
+
+def make(named: tuple[str, Job]) -> tuple[str, Any]:
     """Run one job, in a process of its own."""
-    return job.key, job.make()
+    name, job = named
+    return name, job.make()
 
 
 def num_cores() -> int:
@@ -79,14 +100,15 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def read_journal(path: Path) -> dict[str, Any]:
+def read_journal(path: Path) -> dict[str, tuple[str, Any]]:
     """What is done; a last line that was cut off by a kill is cut off for good."""
     if not path.exists():
         return {}
     lines = path.read_bytes().split(b"\n")
     if lines[-1]:
         os.truncate(path, path.stat().st_size - len(lines[-1]))
-    return dict(json.loads(line) for line in lines[:-1])
+    entries = (json.loads(line) for line in lines[:-1])
+    return {name: (key, answer) for name, key, answer in entries}
 
 
 def check_room(folder: Path, needed: int, waiting: int, total: int) -> None:

@@ -16,7 +16,9 @@ def read_sphere(path: Path) -> np.ndarray:
     """
     header = sphere_header(path)
     if "shorten" not in header.get("sample_coding", "pcm"):
-        return read(path)
+        samples = read(path)
+        check_length(path, len(samples), header)
+        return samples
     try:
         import av
     except ModuleNotFoundError as error:
@@ -29,9 +31,14 @@ def read_sphere(path: Path) -> np.ndarray:
     except av.error.FFmpegError as error:
         raise UserError(f"{path}: cannot be decompressed ({error.strerror}); replace it") from error
     samples = np.concatenate(frames) if frames else np.zeros(0, np.int16)
-    if len(samples) != int(header["sample_count"]):
-        raise UserError(f"{path}: ends after {len(samples)} of {header['sample_count']} samples; replace it")
+    check_length(path, len(samples), header)
     return samples.astype(np.float32) / 32768
+
+
+def check_length(path: Path, length: int, header: dict[str, str]) -> None:
+    """Refuse a file that is shorter than its header says."""
+    if length != int(header.get("sample_count", length)):
+        raise UserError(f"{path}: ends after {length} of {header['sample_count']} samples; replace it")
 
 
 def sphere_header(path: Path) -> dict[str, str]:

@@ -40,7 +40,7 @@ class SpeechFolder(DynamicDataModule):
     def inventory(self) -> Inventory:
         """Every recording for itself."""
         items = [
-            Item(folder.name, str(place), {"recording": path}, utterances=[path.stem], speakers=[place.parts[0]])
+            Item(folder.name, str(place), {"recording": path}, speakers=[place.parts[0]])
             for folder in self.folders.values()
             for path in find_audio(folder)
             for place in [path.relative_to(folder)]

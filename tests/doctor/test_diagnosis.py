@@ -582,7 +582,6 @@ def test_what_was_made_at_8_khz_is_good_enough_for_8_khz(doctor, speakers):
     assert doctor("recipe=speech-folder", f"data={speakers}", "sample_rate=8000") == (0, [])
 
 
-@pytest.mark.xfail(strict=True, reason="the recipe takes a file's name, without its speaker's, for the recording's")
 def test_recordings_that_every_speaker_numbers_anew_are_not_taken_for_the_same(doctor, speakers):
     for path in sorted(speakers.rglob("*.wav")):
         path.rename(path.with_name(f"{path.stem[-1]}.wav"))

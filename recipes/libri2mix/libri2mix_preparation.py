@@ -14,7 +14,7 @@ import soundfile
 from rich.progress import track
 
 from libri2mix import PARTS
-from mixit_lightning.data.audio import read, read_header, reason
+from mixit_lightning.data.audio import read, read_header, reason, repeat
 from mixit_lightning.errors import UserError
 from mixit_lightning.files import replacing
 from mixit_lightning.preparation import Job, run_jobs
@@ -204,14 +204,10 @@ def read_noise(path: Path, length: int) -> np.ndarray:
         raise UserError(f"{path}: cannot be read as audio ({reason(error)}); replace it") from error
     if rate != RATE:
         raise UserError(f"{path}: {rate} Hz; Libri2Mix is made of WHAM! noise at 16000 Hz")
-    fade = np.hanning(RATE + 1)[: RATE // 2 + 1]
-    if len(noise) < len(fade):
-        raise UserError(f"{path}: {len(noise)} samples are too few to repeat it; replace it")
-    extended = noise
-    while len(extended) < length:
-        overlap = extended[-len(fade) :] * fade[::-1] + noise[: len(fade)] * fade
-        extended = np.concatenate([extended[: -len(fade)], overlap, noise[len(fade) :]])
-    return extended[:length]
+    try:
+        return repeat(noise, length, RATE)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; replace it") from error
 
 
 def write_metadata(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mixit_lightning.data import DynamicDataModule, SpeakerPool, Split
+from mixit_lightning.data import DynamicDataModule, RecordingPool, Split
 from mixit_lightning.data.audio import find_audio
 from mixit_lightning.doctor.inventory import Inventory, Item
 
@@ -24,14 +24,14 @@ class SpeechFolder(DynamicDataModule):
         self.speeds = speeds
         self.folders = dict(zip(("train", "valid", "test"), (Path(data) / split for split in splits), strict=True))
 
-    def training_pools(self) -> tuple[SpeakerPool, SpeakerPool]:
+    def training_pools(self) -> tuple[RecordingPool, RecordingPool]:
         """Labelled mixtures are made of a share of the recordings, unlabelled ones of the others."""
-        pool = SpeakerPool.scan(self.folders["train"], self.sample_rate, self.speeds)
+        pool = RecordingPool.of_speakers(self.folders["train"], self.sample_rate, self.speeds)
         return pool.split(self.labelled_share, self.seed)
 
-    def evaluation_pool(self, split: Split) -> SpeakerPool:
+    def evaluation_pool(self, split: Split) -> RecordingPool:
         """The speakers of that split."""
-        return SpeakerPool.scan(self.folders[split], self.sample_rate)
+        return RecordingPool.of_speakers(self.folders[split], self.sample_rate)
 
     def evaluation_length(self, split: Split) -> int | None:
         """Stretches for validation, whole recordings for the test."""

@@ -82,12 +82,12 @@ def show(folder: Path) -> None:
     """Write the report, and print the figures and where to look."""
     import json
 
-    from .results.report import write_report
+    from .results.report import quantities, write_report
 
     page = write_report(folder)
     record = json.loads((folder / "results.json").read_text())
-    for name, value in record["metrics"].items():
-        print(f"{name:>22}  {'-' if value is None else f'{value:.2f} dB'}")
+    for item in quantities(record["metrics"]):
+        print(f"{item.label:>18}  {item.text} {item.unit}")
     print(f"{record['num_examples']} examples; {record['selection_rule']}")
     print(f"results: {folder / 'results.json'}\nlook and listen: {page}")
 

@@ -6,7 +6,7 @@ from .dynamic_datamodule import DynamicDataModule
 from .mixture import EvaluationBatch, Mixture, TrainingBatch
 from .prepared import PreparedMixtures, Row, find_rows
 from .prepared_datamodule import PreparedDataModule
-from .speakers import SpeakerPool
+from .recordings import RecordingPool
 
 __all__ = [
     "DynamicDataModule",
@@ -16,9 +16,9 @@ __all__ = [
     "MixtureDataModule",
     "PreparedDataModule",
     "PreparedMixtures",
+    "RecordingPool",
     "Row",
     "SoundPool",
-    "SpeakerPool",
     "Split",
     "TrainingBatch",
     "find_rows",

@@ -1,8 +1,9 @@
-"""Audio files in and out, mono float32; whatever is wrong with a file, the error names it."""
+"""Audio files in and out, one channel in float32; whatever is wrong with a file, the error names it."""
 
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,17 +28,17 @@ class Header(NamedTuple):
     sample_rate: int
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, *, any_channels: bool = False) -> Header:
     """Read length and sample rate (Hz) without the samples.
 
     Raises:
-        UserError: the file is missing, not audio, empty, cut off, or has more than one channel.
+        UserError: the file is missing, not audio, empty, cut off, or has more than one channel and not `any_channels`.
     """
     try:
         info = soundfile.info(str(path), verbose=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise UserError(f"{path}: cannot be read as audio ({reason(error)}); replace or remove it") from error
-    if info.channels != 1:
+    if info.channels != 1 and not any_channels:
         raise UserError(f"{path}: has {info.channels} channels; convert it to mono")
     if info.frames == 0:
         raise UserError(f"{path}: holds no samples; replace or remove it")
@@ -55,17 +56,18 @@ def is_cut_off(log: str) -> bool:
     return "lacks an end-of-stream bit" in log or (claim is not None and int(claim[1]) < STREAMED_BYTES)
 
 
-def read_headers(paths: list[Path], what: str) -> list[Header]:
+def read_headers(paths: list[Path], what: str, *, any_channels: bool = False) -> list[Header]:
     """Headers of many files, with a progress bar."""
     with ThreadPoolExecutor() as threads:
-        return list(track(threads.map(read_header, paths), f"Reading {what}", total=len(paths), transient=True))
+        headers = threads.map(partial(read_header, any_channels=any_channels), paths)
+        return list(track(headers, f"Reading {what}", total=len(paths), transient=True))
 
 
 def read(path: Path, start: int = 0, frames: int | None = None) -> np.ndarray:
-    """Read samples `(time,)` as float32.
+    """Read samples `(time,)` of the first channel as float32.
 
     Args:
-        path: a mono file.
+        path: of the file.
         start: the first sample.
         frames: how many samples; all from `start` if left out.
 
@@ -76,7 +78,7 @@ def read(path: Path, start: int = 0, frames: int | None = None) -> np.ndarray:
         with soundfile.SoundFile(str(path)) as file:
             expected = file.frames - start if frames is None else frames
             file.seek(start)
-            samples = file.read(expected, dtype="float32")
+            samples = file.read(expected, dtype="float32", always_2d=True)[:, 0]
     except (soundfile.LibsndfileError, OSError) as error:
         raise UserError(f"{path}: cannot be read as audio ({reason(error)}); replace or remove it") from error
     if len(samples) != expected:
@@ -99,6 +101,24 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     from torchaudio.functional import resample as sinc_resample
 
     return sinc_resample(torch.from_numpy(samples), from_rate, to_rate).numpy()
+
+
+def repeat(samples: np.ndarray, length: int, sample_rate: int) -> np.ndarray:
+    """Repeat a noise `(time,)` up to `length` samples, with a cross-fade of half a second at every seam.
+
+    As LibriMix does it (Cosentino et al., arXiv 2005.11262).
+
+    Raises:
+        ValueError: it is shorter than the cross-fade.
+    """
+    fade = np.hanning(sample_rate + 1)[: sample_rate // 2 + 1]
+    if len(samples) < len(fade):
+        raise ValueError(f"{len(samples)} samples are too few to repeat them")
+    extended = samples
+    while len(extended) < length:
+        overlap = extended[-len(fade) :] * fade[::-1] + samples[: len(fade)] * fade
+        extended = np.concatenate([extended[: -len(fade)], overlap, samples[len(fade) :]])
+    return extended[:length]
 
 
 def find_audio(folder: Path) -> list[Path]:

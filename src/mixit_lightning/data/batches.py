@@ -87,48 +87,81 @@ class TrainingSampler(Sampler[Drawing]):
 
 
 class TrainingDataset(Dataset[TrainingBatch]):
-    """Batches for the drawings of a `TrainingSampler`."""
+    """Batches for the drawings of a `TrainingSampler`.
 
-    def __init__(self, mixtures: TrainingMixtures) -> None:
+    Args:
+        mixtures: what to draw from.
+        num_mixtures: mixtures that are added up for one unlabelled example.
+        silent_share: share of the unlabelled examples of which one mixture is left silent.
+        seed: of which ones these are.
+    """
+
+    def __init__(
+        self, mixtures: TrainingMixtures, num_mixtures: int = 2, silent_share: float = 0.0, seed: int = 0
+    ) -> None:
         self.mixtures = mixtures
+        self.num_mixtures = num_mixtures
+        self.silent_share = silent_share
+        self.seed = seed
 
     def __getitem__(self, drawing: Drawing) -> TrainingBatch:
         labelled = [self.mixtures.draw(number, labelled=True) for number in drawing.labelled]
         items = labelled + [self.mixtures.draw(number, labelled=False) for number in drawing.unlabelled]
         mixtures = stack_mixtures(items)
+        for place, number in enumerate(drawing.unlabelled, len(labelled)):
+            if number == self.silent_member(number // self.num_mixtures):
+                mixtures[place] = 0
         references = stack_references(labelled) if labelled else mixtures.new_zeros(0, 0, mixtures.shape[-1])
         return TrainingBatch(mixtures, references, [item.name for item in items])
+
+    def silent_member(self, example: int) -> int | None:
+        """Number of the mixture of an unlabelled example that is left silent, if one is."""
+        rng = generator(self.seed, 3, example)
+        if rng.random() >= self.silent_share:
+            return None
+        return example * self.num_mixtures + int(rng.integers(self.num_mixtures))
 
 
 class EvaluationDataset(Dataset[EvaluationBatch]):
     """A fixed list in batches; nothing is dropped, and the last batch may be smaller.
 
-    Mixtures of mixtures are made of each mixture and the ones that follow it in the list, cut or padded to its length,
-    so that they do not depend on the batch size.
+    Mixtures of mixtures are made of each mixture and the ones that follow its number in the list of partners, cut or
+    padded to its length, so that they do not depend on the batch size.
+
+    Args:
+        mixtures: the list.
+        batch_size: of all batches but the last.
+        num_mixtures: mixtures of a mixture of mixtures.
+        partners: by default the list itself.
     """
 
-    def __init__(self, mixtures: EvaluationMixtures, batch_size: int, num_mixtures: int) -> None:
+    def __init__(
+        self,
+        mixtures: EvaluationMixtures,
+        batch_size: int,
+        num_mixtures: int,
+        partners: EvaluationMixtures | None = None,
+    ) -> None:
         self.mixtures = mixtures
         self.batch_size = batch_size
         self.num_mixtures = num_mixtures
+        self.partners = mixtures if partners is None else partners
 
     def __len__(self) -> int:
         return -(-len(self.mixtures) // self.batch_size)
 
     def __getitem__(self, batch: int) -> EvaluationBatch:
         numbers = range(batch * self.batch_size, min(len(self.mixtures), (batch + 1) * self.batch_size))
-        needed = {n % len(self.mixtures) for first in numbers for n in range(first, first + self.num_mixtures)}
-        loaded = {number: self.mixtures[number] for number in needed}
+        loaded = {number: self.mixtures[number] for number in numbers}
+        others = loaded if self.partners is self.mixtures else {}
+        partners = []
+        for number in numbers:
+            for follower in range(number + 1, number + self.num_mixtures):
+                place = follower % len(self.partners)
+                if place not in others:
+                    others[place] = self.partners[place]
+                partners.append(fit_length(others[place].mixture, loaded[number].mixture.shape[-1]))
         items = [loaded[number] for number in numbers]
-        partners = [
-            torch.stack(
-                [
-                    fit_length(loaded[(number + step) % len(self.mixtures)].mixture, item.mixture.shape[-1])
-                    for step in range(1, self.num_mixtures)
-                ]
-            )
-            for number, item in zip(numbers, items, strict=True)
-        ]
-        return EvaluationBatch(
-            stack_mixtures(items), stack_references(items), torch.stack(partners), [item.name for item in items]
-        )
+        mixtures = stack_mixtures(items)
+        groups = torch.stack(partners).view(len(items), self.num_mixtures - 1, -1)
+        return EvaluationBatch(mixtures, stack_references(items), groups, [item.name for item in items])

@@ -26,6 +26,9 @@ class MixtureDataModule(lightning.LightningDataModule):
         batch_size: examples (inputs of the network) of a training step.
         labelled_share: share of the examples of a batch that come with references, 0 to 1.
         num_mixtures: mixtures that are added up for an unlabelled example.
+        silent_share: share of the unlabelled examples of which one mixture is left silent, so that the network also
+            hears mixtures as they are. Outputs that add up to their input explain those anyway; only the sparsity term
+            of the objective has something to say of them.
         steps_per_epoch: training steps between two validations; the order of the data does not depend on it.
         evaluation_batch_size: mixtures of a validation step. Tests go through whole mixtures one by one, unless
             the recipe's all have one length.
@@ -41,6 +44,7 @@ class MixtureDataModule(lightning.LightningDataModule):
         labelled_share: float,
         num_mixtures: int,
         steps_per_epoch: int,
+        silent_share: float = 0.0,
         evaluation_batch_size: int = 8,
         num_workers: int = 1,
         seed: int = 0,
@@ -51,6 +55,7 @@ class MixtureDataModule(lightning.LightningDataModule):
         self.batch_size = batch_size
         self.labelled_share = labelled_share
         self.num_mixtures = num_mixtures
+        self.silent_share = silent_share
         self.steps_per_epoch = steps_per_epoch
         self.evaluation_batch_size = evaluation_batch_size
         self.num_workers = num_workers
@@ -71,9 +76,12 @@ class MixtureDataModule(lightning.LightningDataModule):
         for name, size in sizes.items():
             if size < 1:
                 raise UserError(f"datamodule.{name} must be positive")
+        if not 0 <= self.silent_share <= 1:
+            raise UserError(f"datamodule.silent_share={self.silent_share} must be a share, between 0 and 1")
         if not hasattr(self, "training"):
             self.training = self.training_mixtures()
             self.evaluation = {split: self.evaluation_mixtures(split) for split in EVALUATED}
+            self.partners = {split: self.evaluation_partners(split) for split in EVALUATED}
 
     @abstractmethod
     def training_mixtures(self) -> TrainingMixtures:
@@ -82,6 +90,10 @@ class MixtureDataModule(lightning.LightningDataModule):
     @abstractmethod
     def evaluation_mixtures(self, split: Split) -> EvaluationMixtures:
         """The fixed list of a split: stretches of `self.length` samples for validation, whole mixtures for the test."""
+
+    def evaluation_partners(self, split: Split) -> EvaluationMixtures | None:
+        """What is added to the mixtures of a split to make mixtures of mixtures; None is their neighbours."""
+        return None
 
     def inventory(self) -> Inventory | None:
         """All files of the set for the doctor, whether or not they are there; None where sounds are generated."""
@@ -101,7 +113,7 @@ class MixtureDataModule(lightning.LightningDataModule):
             world_size=trainer.world_size if trainer else 1,
         )
         return DataLoader(
-            TrainingDataset(self.training),
+            TrainingDataset(self.training, self.num_mixtures, self.silent_share, self.seed),
             sampler=sampler,
             batch_size=None,
             num_workers=self.num_workers,
@@ -119,5 +131,5 @@ class MixtureDataModule(lightning.LightningDataModule):
 
     def evaluation_dataloader(self, split: Split, batch_size: int) -> DataLoader[EvaluationBatch]:
         """A fixed list in order."""
-        dataset = EvaluationDataset(self.evaluation[split], batch_size, self.num_mixtures)
+        dataset = EvaluationDataset(self.evaluation[split], batch_size, self.num_mixtures, self.partners[split])
         return DataLoader(dataset, batch_size=None, shuffle=False, num_workers=self.num_workers)

@@ -9,7 +9,7 @@ from .datamodule import MixtureDataModule, Split
 from .dynamic import DynamicMixtures
 from .mixture import TrainingMixtures
 from .prepared import PreparedMixtures, Row, part_rows
-from .speakers import Recording, SpeakerPool
+from .recordings import Recording, RecordingPool
 
 
 class PreparedDataModule(MixtureDataModule):
@@ -20,7 +20,7 @@ class PreparedDataModule(MixtureDataModule):
         evaluate_one_source: whether validation and test also have one source of every mixture alone (1S).
         dynamic: whether training mixes the sources anew every time: other pairs, stretches and levels.
         max_level: dB; with `dynamic`, levels of the sources are uniform within plus and minus this.
-        speeds: with `dynamic`, sources are played at one of these speeds, see `SpeakerPool`.
+        speeds: with `dynamic`, sources are played at one of these speeds, see `RecordingPool`.
         settings: of the `MixtureDataModule`.
     """
 
@@ -56,7 +56,7 @@ class PreparedDataModule(MixtureDataModule):
         parts = part_rows(rows, self.labelled_share, self.seed)
         # An empty part is not drawn from.
         labelled, unlabelled = (
-            SpeakerPool(self.recordings(part or rows), self.sample_rate, self.speeds) for part in parts
+            RecordingPool(self.recordings(part or rows), self.sample_rate, self.speeds) for part in parts
         )
         shares = [0.0] * len(rows[0].references)
         shares[-1] += 1 - self.one_source_share

@@ -10,6 +10,9 @@ from ..objectives.admissible import AdmissibleSet, mixit_set, pit_set
 from ..objectives.search import RowEnergies, best_mixing_matrix
 from ..objectives.signal_loss import SILENT_RMS
 
+ACTIVE_SHARE = 0.01
+"""Of the power of the quietest reference (-20 dB); an output above it is active (released FUSS evaluation)."""
+
 LIMIT = 1e-12
 """SI-SNR is kept within plus and minus 120 dB, so that a perfect or silent estimate does not spoil a mean."""
 
@@ -31,7 +34,11 @@ def si_snr(estimates: Tensor, references: Tensor) -> Tensor:
 
 
 class Scores(NamedTuple):
-    """Per example, how well the outputs separate a single mixture."""
+    """Per example, how well the outputs separate a single mixture.
+
+    An output is active above -20 dB of the quietest reference with sound; a reference whose output is not active was
+    not found, and the released FUSS evaluation leaves it out of its means.
+    """
 
     num_references: Tensor
     """`(batch,)`, the references with sound."""
@@ -45,6 +52,16 @@ class Scores(NamedTuple):
     """`(batch,)` dB, SI-SNR of the best output for inputs of one source (1S); NaN for the others."""
     si_snri_oracle_remix: Tensor
     """`(batch,)` dB, improvement where all outputs are summed up in the best way; NaN for one source."""
+    num_active_outputs: Tensor
+    """`(batch,)`, to compare with `num_references`: fewer is under-separation, more is over-separation."""
+    num_found: Tensor
+    """`(batch,)`, the references whose output is active."""
+    si_snr_found: Tensor
+    """`(batch,)` dB, SI-SNR, mean over the references that were found; NaN where none was."""
+    si_snri_found: Tensor
+    """`(batch,)` dB, the same of the improvement; NaN for one source as well."""
+    energy_shares: Tensor
+    """`(batch, output)`, of the energy of all outputs; NaN where all are silent."""
     mixing_matrix: Tensor
     """`(batch, reference, output)`: the output chosen for each reference; a row of zeros for a silent reference."""
 
@@ -57,12 +74,15 @@ def separation_scores(estimates: Tensor, references: Tensor, mixtures: Tensor) -
         references: `(batch, reference, time)`, at most as many with sound as there are outputs.
         mixtures: `(batch, time)`, the input.
     """
-    active = references.square().sum(-1) > SILENT_RMS**2 * references.shape[-1]
+    active = is_active(references)
     counts = active.sum(-1)
+    powers = estimates.double().square().mean(-1)
+    per_example = ("input_si_snr", "si_snr", "si_snri", "one_source", "si_snri_oracle_remix")
     values = {
         name: torch.full(counts.shape, torch.nan, dtype=torch.float64, device=estimates.device)
-        for name in Scores._fields[1:-1]
+        for name in (*per_example, "si_snr_found", "si_snri_found")
     }
+    num_active_outputs, num_found = torch.zeros_like(counts), torch.zeros_like(counts)
     matrices = estimates.new_zeros(len(estimates), references.shape[1], estimates.shape[1])
     for count in counts.unique().tolist():
         chosen = counts == count
@@ -71,21 +91,38 @@ def separation_scores(estimates: Tensor, references: Tensor, mixtures: Tensor) -
         targets = references[chosen][active[chosen]].view(-1, count, references.shape[-1])
         signals = estimates[chosen]
         matrix = best_by_si_snr(signals, targets, pit_set(signals.shape[1], count, signals.device))[:, :count]
-        before = si_snr(mixtures[chosen][:, None], targets).mean(-1)
-        after = si_snr(matrix @ signals, targets).mean(-1)
-        values["input_si_snr"][chosen] = before
-        values["si_snr"][chosen] = after
+        before = si_snr(mixtures[chosen][:, None], targets)
+        after = si_snr(matrix @ signals, targets)
+        loud = powers[chosen] > ACTIVE_SHARE * targets.double().square().mean(-1).amin(-1, keepdim=True)
+        found = (matrix.double() @ loud.double()[:, :, None])[:, :, 0]
+        num_active_outputs[chosen], num_found[chosen] = loud.sum(-1), found.sum(-1).long()
+        values["input_si_snr"][chosen] = before.mean(-1)
+        values["si_snr"][chosen] = after.mean(-1)
+        values["si_snr_found"][chosen] = (after * found).sum(-1) / found.sum(-1)
         if count == 1:
-            values["one_source"][chosen] = after
+            values["one_source"][chosen] = after.mean(-1)
         else:
             remix = best_by_si_snr(signals, targets, mixit_set(signals.shape[1], count, signals.device))
-            values["si_snri"][chosen] = after - before
-            values["si_snri_oracle_remix"][chosen] = si_snr(remix @ signals, targets).mean(-1) - before
+            values["si_snri"][chosen] = (after - before).mean(-1)
+            values["si_snri_found"][chosen] = ((after - before) * found).sum(-1) / found.sum(-1)
+            values["si_snri_oracle_remix"][chosen] = (si_snr(remix @ signals, targets) - before).mean(-1)
         matrices[active & chosen[:, None]] = matrix.flatten(0, 1)
-    return Scores(num_references=counts, mixing_matrix=matrices, **values)
+    return Scores(
+        num_references=counts,
+        num_active_outputs=num_active_outputs,
+        num_found=num_found,
+        energy_shares=powers / powers.sum(-1, keepdim=True),
+        mixing_matrix=matrices,
+        **values,
+    )
 
 
-def momi(estimates: Tensor, mixtures: Tensor) -> Tensor:
+def is_active(signals: Tensor) -> Tensor:
+    """Which signals `(..., time)` are not silent."""
+    return signals.square().sum(-1) > SILENT_RMS**2 * signals.shape[-1]
+
+
+def momi(estimates: Tensor, mixtures: Tensor, admissible: Tensor | None = None) -> Tensor:
     """MoMi: SI-SNR improvement of the mixtures rebuilt from the outputs for their sum; needs no references.
 
     The mixing matrix is the one that MixIT's loss chooses.
@@ -93,11 +130,12 @@ def momi(estimates: Tensor, mixtures: Tensor) -> Tensor:
     Args:
         estimates: `(batch, output, time)`, from the mixture of mixtures.
         mixtures: `(batch, mixture, time)`.
+        admissible: see `mixit`.
 
     Returns:
         `(batch,)` in dB, mean over the mixtures.
     """
-    rebuilt = mixit(estimates, mixtures).mixing_matrix @ estimates
+    rebuilt = mixit(estimates, mixtures, admissible=admissible).mixing_matrix @ estimates
     return (si_snr(rebuilt, mixtures) - si_snr(mixtures.sum(1, keepdim=True), mixtures)).mean(-1)
 
 

@@ -1,6 +1,6 @@
 """The metrics as torchmetrics: means over everything seen, in every process."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -9,15 +9,15 @@ from torchmetrics import Metric
 from .functional import Scores, momi, separation_scores
 
 
-class MeanDecibels(Metric):
-    """Mean of values in dB; NaN before there is any.
+class Mean(Metric):
+    """Mean of values, in dB where nothing else is said; NaN before there is any.
 
     Subclasses say which values, and state the rule by which outputs are selected.
     """
 
-    higher_is_better = True
+    higher_is_better: bool | None = True
     full_state_update = False
-    selection_rule: ClassVar[str]
+    selection_rule: str
     total: Tensor
     count: Tensor
 
@@ -34,11 +34,33 @@ class MeanDecibels(Metric):
         self.count += weights[valid].sum()
 
     def compute(self) -> Tensor:
-        """The mean in dB."""
+        """The mean."""
         return self.total / self.count
 
 
-class SeparationMetric(MeanDecibels):
+class ScoreMean(Mean):
+    """Mean of one column of scores, whatever made them.
+
+    Args:
+        column: of the scores.
+        selection_rule: in words.
+    """
+
+    def __init__(self, column: str, selection_rule: str) -> None:
+        super().__init__()
+        self.column = column
+        self.selection_rule = selection_rule
+
+    def add_scores(self, scores: Any) -> None:
+        """Every input weighs the same."""
+        self.update(getattr(scores, self.column))
+
+    def update(self, values: Tensor) -> None:
+        """Add values that are not NaN."""
+        self.add(values)
+
+
+class SeparationMetric(Mean):
     """A metric of single mixtures: `update(estimates, references, mixtures)`, see `separation_scores` for shapes."""
 
     def update(self, estimates: Tensor, references: Tensor, mixtures: Tensor) -> None:
@@ -90,11 +112,99 @@ class OracleRemix(SeparationMetric):
         self.add(scores.si_snri_oracle_remix)
 
 
-class MoMi(MeanDecibels):
-    """SI-SNR improvement of the mixtures rebuilt from a mixture of mixtures; needs no references."""
+class FoundMSi(SeparationMetric):
+    """MSi of the released FUSS evaluation: references whose output is silent are left out.
+
+    Args:
+        num_sources: only inputs of so many sources; None is two or more.
+    """
+
+    def __init__(self, num_sources: int | None = None) -> None:
+        super().__init__()
+        self.num_sources = num_sources
+        inputs = "multi-source inputs" if num_sources is None else f"inputs with {num_sources} sources"
+        self.selection_rule = f"best active outputs, one a reference (PIT on SI-SNR); mean over references of {inputs}"
+
+    def add_scores(self, scores: Scores) -> None:
+        """Every reference that was found weighs the same."""
+        wanted = scores.num_references == self.num_sources if self.num_sources else scores.num_references > 1
+        self.add(scores.si_snri_found.where(wanted, torch.nan), scores.num_found)
+
+
+class FoundOneSource(SeparationMetric):
+    """1S of the released FUSS evaluation: inputs of one source for which no output is active are left out."""
+
+    selection_rule = "best single output, if active; mean over inputs with one source"
+
+    def add_scores(self, scores: Scores) -> None:
+        """Every input weighs the same."""
+        self.add(scores.si_snr_found.where(scores.num_references == 1, torch.nan))
+
+
+class SeparationRate(SeparationMetric):
+    """Share of the inputs, 0 to 1, with fewer, as many or more active outputs than references."""
+
+    higher_is_better = None
+    relation: ClassVar[str]
+
+    @property
+    def selection_rule(self) -> str:  # type: ignore[override]
+        """Which outputs are active."""
+        return f"share of inputs with {self.relation} outputs above -20 dB of the quietest reference than references"
+
+    def holds(self, surplus: Tensor) -> Tensor:
+        """Whether the relation holds, from the number of active outputs less that of references."""
+        raise NotImplementedError
+
+    def add_scores(self, scores: Scores) -> None:
+        """Every input with references weighs the same."""
+        holds = self.holds(scores.num_active_outputs - scores.num_references).double()
+        self.add(holds.where(scores.num_references > 0, torch.nan))
+
+
+class UnderSeparation(SeparationRate):
+    """Share of the inputs with fewer active outputs than references."""
+
+    relation = "fewer"
+
+    def holds(self, surplus: Tensor) -> Tensor:
+        """Fewer."""
+        return surplus < 0
+
+
+class EqualSeparation(SeparationRate):
+    """Share of the inputs with as many active outputs as references."""
+
+    relation = "neither more nor fewer"
+
+    def holds(self, surplus: Tensor) -> Tensor:
+        """As many."""
+        return surplus == 0
+
+
+class OverSeparation(SeparationRate):
+    """Share of the inputs with more active outputs than references."""
+
+    relation = "more"
+
+    def holds(self, surplus: Tensor) -> Tensor:
+        """More."""
+        return surplus > 0
+
+
+class MoMi(Mean):
+    """SI-SNR improvement of the mixtures rebuilt from a mixture of mixtures; needs no references.
+
+    Args:
+        admissible: assignments of outputs to mixtures, where not all are allowed.
+    """
 
     selection_rule = "best mixing matrix (MixIT loss); mean over mixtures of mixtures"
 
+    def __init__(self, admissible: Tensor | None = None) -> None:
+        super().__init__()
+        self.admissible = admissible
+
     def update(self, estimates: Tensor, mixtures: Tensor) -> None:
         """Add a batch, see `momi` for shapes."""
-        self.add(momi(estimates, mixtures))
+        self.add(momi(estimates, mixtures, self.admissible))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .matching import mixit, pit
+from .matching import Search, check_search, mixit, pit
 from .sparsity import output_sparsity
 
 
@@ -32,6 +32,8 @@ class Objective(nn.Module):
         max_snr: dB, of mixtures and references with sound.
         silent_max_snr: dB, of silent references.
         admissible: assignments of outputs to mixtures, where not all are allowed, see `mixit`.
+        admissible_references: assignments of outputs to references, where not all are allowed, see `pit`.
+        search: of the mixing matrix of unlabelled examples, see `mixit`.
         sparsity: weight of `output_sparsity` in the loss of unlabelled examples, dB; against over-separation.
 
     Raises:
@@ -39,6 +41,7 @@ class Objective(nn.Module):
     """
 
     admissible: Tensor | None
+    admissible_references: Tensor | None
 
     def __init__(
         self,
@@ -47,6 +50,8 @@ class Objective(nn.Module):
         max_snr: float = 30.0,
         silent_max_snr: float = 20.0,
         admissible: Sequence[Sequence[int]] | None = None,
+        admissible_references: Sequence[Sequence[int]] | None = None,
+        search: Search = "exact",
         sparsity: float = 0.0,
     ) -> None:
         super().__init__()
@@ -56,13 +61,16 @@ class Objective(nn.Module):
             raise ValueError(f"objective.num_mixtures must be 2 or more, not {num_mixtures}")
         if sparsity < 0:
             raise ValueError(f"objective.sparsity must not be negative, but is {sparsity}")
+        check_search(search, restricted=admissible is not None)
+        self.search: Search = search
         self.sparsity = sparsity
         self.labelled_share = labelled_share
         self.num_mixtures = num_mixtures
         self.max_snr = max_snr
         self.silent_max_snr = silent_max_snr
-        table = None if admissible is None else torch.tensor([list(row) for row in admissible])
-        self.register_buffer("admissible", table, persistent=False)
+        for name, assignments in (("admissible", admissible), ("admissible_references", admissible_references)):
+            table = None if assignments is None else torch.tensor([list(row) for row in assignments])
+            self.register_buffer(name, table, persistent=False)
 
     def examples(self, mixtures: Tensor, references: Tensor) -> Examples:
         """Make the inputs of a batch: mixtures of mixtures are added up here, on the device.
@@ -94,11 +102,18 @@ class Objective(nn.Module):
         """PIT losses `(example,)` in dB; none for no examples."""
         if not len(references):
             return estimates.new_zeros(0, dtype=torch.float32)
-        return pit(estimates, references, self.max_snr, mixture=mixture, silent_max_snr=self.silent_max_snr).loss
+        return pit(
+            estimates,
+            references,
+            self.max_snr,
+            self.admissible_references,
+            mixture=mixture,
+            silent_max_snr=self.silent_max_snr,
+        ).loss
 
     def unsupervised(self, estimates: Tensor, mixtures: Tensor) -> Tensor:
         """MixIT losses `(example,)` in dB, with the sparsity term if it has a weight; none for no examples."""
         if not len(mixtures):
             return estimates.new_zeros(0, dtype=torch.float32)
-        loss = mixit(estimates, mixtures, self.max_snr, self.admissible).loss
+        loss = mixit(estimates, mixtures, self.max_snr, self.admissible, self.search).loss
         return loss + self.sparsity * output_sparsity(estimates) if self.sparsity else loss

@@ -51,22 +51,34 @@ DARK = {
 }
 SERIES = [colour for name, colour in LIGHT.items() if name.startswith("series")]
 
-# What each figure is called on the page and what it means; all are in decibels, higher is better.
+# What each figure is called on the page and what it means; where UNITS says nothing else, in decibels, higher is better.
 METRICS = {
     "si_snri": ("SI-SNRi", "improvement over the mixture, outputs matched to references"),
     "msi": ("MSi", "SI-SNR improvement, inputs of several sources only"),
+    "msi_2": ("MSi, 2 sources", "SI-SNR improvement, inputs of two sources"),
+    "msi_3": ("MSi, 3 sources", "SI-SNR improvement, inputs of three sources"),
+    "msi_4": ("MSi, 4 sources", "SI-SNR improvement, inputs of four sources"),
     "one_source": ("1S", "SI-SNR (not an improvement) of inputs that hold one source"),
     "momi": ("MoMi", "improvement of the mixtures recovered from their mixture (MoM)"),
     "si_snri_oracle_remix": ("Oracle remix", "SI-SNRi after summing outputs as suits the references best"),
     "si_snr": ("SI-SNR", "of the outputs matched to references"),
     "input_si_snr": ("Input SI-SNR", "of the unprocessed mixture"),
+    "estoi": ("ESTOI", "intelligibility of the speech output, 0 to 1"),
+    "input_estoi": ("Input ESTOI", "of the unprocessed mixture"),
+    "pesq": ("PESQ", "quality of the speech output, 1 to 4.6"),
+    "input_pesq": ("Input PESQ", "of the unprocessed mixture"),
+    "under_separation": ("Under-separation", "inputs with fewer active outputs than sources"),
+    "equal_separation": ("Equal separation", "inputs with as many active outputs as sources"),
+    "over_separation": ("Over-separation", "inputs with more active outputs than sources"),
 }
+UNITS = dict.fromkeys(("estoi", "input_estoi"), "") | dict.fromkeys(("pesq", "input_pesq"), "MOS")
+UNITS |= dict.fromkeys(("under_separation", "equal_separation", "over_separation"), "%")  # of a share from 0 to 1
 OBJECTIVES = {"mixit": "MixIT", "pit": "PIT"}
 IMPROVEMENTS = ("si_snri", "momi", "si_snri_oracle_remix")  # the first that was measured has its distribution shown
 
 REQUIRED_RESULTS = ("recipe", "run", "objective", "separator", "metrics", "selection_rule", "num_examples")
 CURVE_COLUMNS = ("step", "seconds", "metric", "value")
-EXAMPLE_COLUMNS = ("name", "input_si_snr", *IMPROVEMENTS)
+EXAMPLE_COLUMNS = ("name", "input_si_snr", "momi")
 
 NOT_APPLICABLE = "—"
 MAX_CURVE_POINTS = 600  # finer than the page shows, and keeps the file small
@@ -287,7 +299,8 @@ def quantity(name: str, value: float | None) -> Quantity:
         text = NOT_APPLICABLE if value is None else str(value)
         return Quantity(label, text, "", "not applicable" if value is None else meaning)
     if name in METRICS:
-        return Quantity(label, format_number(value), "dB", meaning)
+        unit = UNITS.get(name, "dB")
+        return Quantity(label, format_number(100 * value, 0) if unit == "%" else format_number(value), unit, meaning)
     return Quantity(label, f"{value:.4g}".replace("-", "\N{MINUS SIGN}"), "", meaning)
 
 
@@ -398,7 +411,7 @@ def curve_panels(curves: "pd.DataFrame") -> "list[Callable[[Axes], str]]":
     """The panels there is something to draw in."""
     names = list(curves.dropna(subset=["metric", "value"])["metric"].unique())
     losses = [name for name in names if name.endswith("loss")]
-    metrics = [f"val/{name}" for name in METRICS if f"val/{name}" in names]
+    metrics = [f"val/{name}" for name in METRICS if f"val/{name}" in names and name not in UNITS]
     panels: list[Callable[[Axes], str]] = []
     if losses:
         panels.append(lambda axes: draw_losses(axes, curves, losses))
@@ -472,8 +485,11 @@ def elapsed(curves: "pd.DataFrame") -> str:
 
 def distribution_plots(examples: "pd.DataFrame") -> list[Plot]:
     """How the improvement spreads over examples, and how it depends on the input; empty where none was measured."""
-    finite = examples[list(EXAMPLE_COLUMNS[1:])].replace([math.inf, -math.inf], math.nan)
-    name = next((name for name in IMPROVEMENTS if finite[name].notna().any()), None)
+    import pandas as pd
+
+    measured = [name for name in ("input_si_snr", *IMPROVEMENTS) if name in examples]
+    finite = examples[measured].apply(pd.to_numeric).replace([math.inf, -math.inf], math.nan)
+    name = next((name for name in measured[1:] if finite[name].notna().any()), None)
     if name is None:
         return []
     values = finite[name].dropna().to_numpy()

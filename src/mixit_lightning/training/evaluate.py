@@ -17,12 +17,10 @@ from ..config import Config, build
 from ..data import EvaluationBatch, MixtureDataModule
 from ..data.audio import write
 from ..files import replacing
-from ..metrics import MoMi, MSi, OneSource, OracleRemix, SISNRi, momi, separation_scores
+from ..metrics import MoMi, Scoring, momi
 from .checkpoints import load_checkpoint
 from .run import TRAINING_RECORD, provenance
 from .train import build_module
-
-METRICS = {"si_snri": SISNRi, "msi": MSi, "one_source": OneSource, "si_snri_oracle_remix": OracleRemix}
 
 
 def evaluate(config: Config) -> Path:
@@ -43,17 +41,17 @@ def evaluate(config: Config) -> Path:
     device = torch.device("cuda" if torch.cuda.is_available() and settings.trainer.accelerator != "cpu" else "cpu")
     separator = module.separator.to(device).eval()
 
-    rows, metrics = score(separator, datamodule.test_dataloader(), device)
+    rows, metrics = score(separator, module.scoring, module.objective.admissible, datamodule.test_dataloader(), device)
     config.folder.mkdir(parents=True, exist_ok=True)
     with replacing(config.folder / "examples.csv") as partial:
         rows.to_csv(partial, index=False, float_format="%.4f")
-    keep_examples(config.folder, separator, datamodule, rows, device)
+    keep_examples(config.folder, separator, module.scoring, datamodule, rows, device)
     training = read_training_record(checkpoint)
     record: dict[str, Any] = {
         **dict(zip(("objective", "recipe", "separator"), settings.run.split("."), strict=False)),
         "run": settings.run,
         "metrics": metrics,
-        "selection_rule": selection_rule(settings, checkpoint),
+        "selection_rule": selection_rule(module.scoring, settings, checkpoint),
         "num_examples": len(rows),
         "num_examples_by_sources": {str(n): int(c) for n, c in rows.num_references.value_counts().sort_index().items()},
         "seed": settings.seed,
@@ -72,37 +70,55 @@ def evaluate(config: Config) -> Path:
 
 @torch.inference_mode()
 def score(
-    separator: nn.Module, batches: DataLoader[EvaluationBatch], device: torch.device
+    separator: nn.Module,
+    scoring: Scoring,
+    admissible: Tensor | None,
+    batches: DataLoader[EvaluationBatch],
+    device: torch.device,
 ) -> tuple[pd.DataFrame, dict[str, float | None]]:
     """A row an example, and the metrics over all of them; None where a metric applies to no example."""
-    labelled = {name: metric().to(device) for name, metric in METRICS.items()}
-    mom_metric = MoMi().to(device)
+    metrics = {name: metric.to(device) for name, metric in scoring.metrics().items()}
+    admissible = None if admissible is None else admissible.to(device)
+    mom_metric = MoMi(admissible).to(device)
     rows: list[dict[str, Any]] = []
     for batch in track(batches, "Separating the test mixtures", total=len(batches)):
         mixtures, references, partners = (part.to(device) for part in batch[:3])
         moms = torch.cat([mixtures[:, None], partners], dim=1)
         from_sums = separator(moms.sum(1))
         mom_metric.update(from_sums, moms)
-        momis = momi(from_sums, moms)
-        scores = separation_scores(separator(mixtures), references, mixtures)
-        for metric in labelled.values():
+        momis = momi(from_sums, moms, admissible)
+        scores = scoring.scores(separator(mixtures), references, mixtures, final=True)
+        for metric in metrics.values():
             metric.add_scores(scores)
+        columns = columns_of(scores)
         for number, name in enumerate(batch.names):
-            row = {"name": name, "num_references": int(scores.num_references[number])}
-            for column in ("input_si_snr", "si_snr", "si_snri", "one_source", "si_snri_oracle_remix"):
-                row[column] = getattr(scores, column)[number].item()
-            rows.append(row | {"momi": momis[number].item()})
+            row = {column: values[number].item() for column, values in columns.items()}
+            rows.append({"name": name} | row | {"momi": momis[number].item()})
     table = pd.DataFrame(rows)
     # An unprocessed single source is a perfect estimate of itself.
     table.loc[table.num_references == 1, "input_si_snr"] = torch.nan
-    values = {name: metric.compute().item() for name, metric in {**labelled, "momi": mom_metric}.items()}
+    values = {name: metric.compute().item() for name, metric in {**metrics, "momi": mom_metric}.items()}
     values["input_si_snr"] = table.input_si_snr.mean()
     return table, {name: None if value != value else round(value, 4) for name, value in values.items()}
 
 
-def selection_rule(settings: Any, checkpoint: Path) -> str:
+def columns_of(scores: Any) -> dict[str, Tensor]:
+    """Columns of a table by name: one an output where scores tell the outputs apart, `energy_share_1` and so on."""
+    columns = {}
+    for name, values in scores._asdict().items():
+        if values.ndim == 1:
+            columns[name] = values
+        elif name != "mixing_matrix":
+            columns |= {f"{name.removesuffix('s')}_{n}": part for n, part in enumerate(values.unbind(-1), 1)}
+    return columns
+
+
+def selection_rule(scoring: Scoring, settings: Any, checkpoint: Path) -> str:
     """How outputs and checkpoint were chosen, without which the numbers mean nothing."""
-    rules = "; ".join(f"{name}: {metric.selection_rule}" for name, metric in {**METRICS, "momi": MoMi}.items())
+    names: dict[str, list[str]] = {}
+    for name, metric in {**scoring.metrics(), "momi": MoMi()}.items():
+        names.setdefault(metric.selection_rule, []).append(name)
+    rules = "; ".join(f"{', '.join(of)}: {rule}" for rule, of in names.items())
     chosen = f"checkpoint with the lowest {settings.selection}" if checkpoint.name == "best.ckpt" else checkpoint.name
     return f"{settings.num_outputs} outputs; {rules}; {chosen}"
 
@@ -116,7 +132,8 @@ def read_training_record(checkpoint: Path) -> dict[str, Any]:
 def choose_examples(rows: pd.DataFrame) -> dict[int, str]:
     """Numbers of the examples to keep, and why: the worst are as telling as the best."""
     chosen: dict[int, str] = {}
-    ranked = rows[rows.si_snri.notna()].si_snri.sort_values().index
+    measure = "si_snri" if rows.si_snri.notna().any() else "momi"  # without references
+    ranked = rows[rows[measure].notna()][measure].sort_values().index
     if len(ranked):
         picks = {
             "worst": 0,
@@ -128,7 +145,7 @@ def choose_examples(rows: pd.DataFrame) -> dict[int, str]:
         for why, place in picks.items():
             if place < len(ranked):
                 chosen.setdefault(int(ranked[place]), why)
-    single = rows[rows.one_source.notna()].one_source.sort_values().index
+    single = rows.get("one_source", pd.Series(dtype=float)).dropna().sort_values().index
     if len(single):
         chosen[int(single[0])] = "one source, worst"
         chosen.setdefault(int(single[len(single) // 2]), "one source, median")
@@ -137,7 +154,12 @@ def choose_examples(rows: pd.DataFrame) -> dict[int, str]:
 
 @torch.inference_mode()
 def keep_examples(
-    folder: Path, separator: nn.Module, datamodule: MixtureDataModule, rows: pd.DataFrame, device: torch.device
+    folder: Path,
+    separator: nn.Module,
+    scoring: Scoring,
+    datamodule: MixtureDataModule,
+    rows: pd.DataFrame,
+    device: torch.device,
 ) -> None:
     """Write mixture, references and outputs of chosen examples as WAV, with a list of them."""
     target, partial = folder / "examples", folder / "examples.partial"
@@ -147,7 +169,7 @@ def keep_examples(
     for number, why in choose_examples(rows).items():
         item = datamodule.evaluation["test"][number]
         estimates = separator(item.mixture[None].to(device)).cpu()
-        scores = separation_scores(estimates, item.references[None], item.mixture[None])
+        scores = scoring.scores(estimates, item.references[None], item.mixture[None], final=False)
         place = partial / str(number)
         place.mkdir()
         signals: dict[str, Tensor] = {"mixture": item.mixture}
@@ -158,7 +180,11 @@ def keep_examples(
         for name, signal in signals.items():
             write(place / f"{name}.wav", (signal / peak).numpy(), datamodule.sample_rate)
         matched = {str(n): int(row.argmax()) + 1 for n, row in enumerate(scores.mixing_matrix[0], 1) if row.any()}
-        values = {name: value for name, value in rows.loc[number].items() if name != "name" and value == value}
+        values = {
+            name: value
+            for name, value in rows.loc[number].items()
+            if name != "name" and value == value and not str(name).startswith("energy_share")
+        }
         entries.append({"folder": str(number), "name": item.name, "why": why, "metrics": values, "matched": matched})
     (partial / "examples.json").write_text(json.dumps(entries, indent=2, default=float) + "\n")
     shutil.rmtree(target, ignore_errors=True)

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ..data import EvaluationBatch, TrainingBatch
 from ..errors import UserError
-from ..metrics import MoMi, MSi, OneSource, OracleRemix, SISNRi, separation_scores
+from ..metrics import MoMi, Scoring, SeparationScoring
 from ..objectives import Objective
 
 
@@ -28,6 +28,7 @@ class SeparationModule(lightning.LightningModule):
         objective: see `Objective`.
         optimizer: from parameters to an optimizer.
         schedule: from the number of steps taken to a factor on the learning rate.
+        scoring: of the validation mixtures with references.
     """
 
     def __init__(
@@ -36,21 +37,16 @@ class SeparationModule(lightning.LightningModule):
         objective: Objective,
         optimizer: Callable[[Any], Optimizer],
         schedule: Callable[[int], float],
+        scoring: Scoring | None = None,
     ) -> None:
         super().__init__()
         self.separator = separator
         self.objective = objective
         self.make_optimizer = optimizer
         self.schedule = schedule
-        self.labelled_metrics = nn.ModuleDict(
-            {
-                "si_snri": SISNRi(),
-                "msi": MSi(),
-                "one_source": OneSource(),
-                "si_snri_oracle_remix": OracleRemix(),
-            }
-        )
-        self.momi = MoMi()
+        self.scoring = scoring or SeparationScoring()
+        self.labelled_metrics = nn.ModuleDict(self.scoring.metrics())
+        self.momi = MoMi(self.objective.admissible)
         self.names: list[str] = []
 
     def forward(self, mixtures: Tensor) -> Tensor:
@@ -130,7 +126,7 @@ class SeparationModule(lightning.LightningModule):
             self.log("val/pit_loss", pit_loss, batch_size=size, sync_dist=True)
             share = self.objective.labelled_share
             loss = share * pit_loss + (1 - share) * mixit_loss
-            scores = separation_scores(estimates, batch.references, batch.mixtures)
+            scores = self.scoring.scores(estimates, batch.references, batch.mixtures, final=False)
             for metric in self.labelled_metrics.values():
                 metric.add_scores(scores)  # type: ignore[operator]
         self.log("val/loss", loss, batch_size=size, sync_dist=True, prog_bar=True)

@@ -79,10 +79,11 @@ def consult(inventory: Inventory | None) -> None:
 
 
 def build_module(settings: DictConfig) -> SeparationModule:
-    """Separator, objective and optimizer of a config."""
+    """Separator, objective, scoring and optimizer of a config."""
     return SeparationModule(
         separator=build(settings, "separator"),
         objective=build(settings, "objective"),
+        scoring=build(settings, "scoring"),
         optimizer=build(settings, "optimizer"),
         schedule=build(settings, "schedule"),
     )

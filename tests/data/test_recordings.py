@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mixit_lightning.data.speakers import SpeakerPool
+from mixit_lightning.data.recordings import RecordingPool
 from mixit_lightning.errors import UserError
 
 
@@ -26,7 +26,7 @@ def rng(seed=0):
 
 
 def test_scanning_sorts_recordings_by_speaker_at_any_depth(folder):
-    pool = SpeakerPool.scan(folder, 8000)
+    pool = RecordingPool.of_speakers(folder, 8000)
     assert pool.groups == ["ann", "bob", "cy"]
     for speaker, paths in pool.recordings.items():
         assert sorted(path.stem for path in paths) == [f"{speaker}{number}" for number in range(8)]
@@ -34,45 +34,45 @@ def test_scanning_sorts_recordings_by_speaker_at_any_depth(folder):
 
 def test_scan_refuses_a_missing_folder(tmp_path):
     with pytest.raises(UserError, match="nowhere: no such folder"):
-        SpeakerPool.scan(tmp_path / "nowhere", 8000)
+        RecordingPool.of_speakers(tmp_path / "nowhere", 8000)
 
 
 def test_scan_refuses_an_empty_folder(tmp_path):
     (tmp_path / "ann").mkdir()
     (tmp_path / "ann" / "notes.txt").touch()
     with pytest.raises(UserError, match=f"{tmp_path}: no audio files"):
-        SpeakerPool.scan(tmp_path, 8000)
+        RecordingPool.of_speakers(tmp_path, 8000)
 
 
 def test_scan_refuses_one_speaker(tmp_path):
     write(tmp_path / "ann" / "1.wav")
     write(tmp_path / "ann" / "2.wav")
     with pytest.raises(UserError, match=r"only one speaker \(ann\)"):
-        SpeakerPool.scan(tmp_path, 8000)
+        RecordingPool.of_speakers(tmp_path, 8000)
 
 
 def test_scan_refuses_a_file_beside_the_speakers(folder):
     write(folder / "loose.wav")
     with pytest.raises(UserError, match=r"loose\.wav: lies beside"):
-        SpeakerPool.scan(folder, 8000)
+        RecordingPool.of_speakers(folder, 8000)
 
 
 def test_scan_refuses_a_rate_below_the_wanted_and_takes_one_above(folder):
     write(folder / "ann" / "high.wav", sample_rate=16000)
-    SpeakerPool.scan(folder, 8000)
+    RecordingPool.of_speakers(folder, 8000)
     with pytest.raises(UserError, match=r"ann0\.wav: 8000 Hz, below sample_rate=16000; set sample_rate=8000"):
-        SpeakerPool.scan(folder, 16000)
+        RecordingPool.of_speakers(folder, 16000)
 
 
 def test_scan_refuses_a_broken_header(folder):
     (folder / "bob" / "broken.wav").write_text("none")
     with pytest.raises(UserError, match=r"broken\.wav"):
-        SpeakerPool.scan(folder, 8000)
+        RecordingPool.of_speakers(folder, 8000)
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
 def test_split_parts_the_recordings_in_the_given_share(folder, share):
-    pool = SpeakerPool.scan(folder, 8000)
+    pool = RecordingPool.of_speakers(folder, 8000)
 
     def files(part):
         return [path for paths in part.recordings.values() for path in paths]
@@ -89,14 +89,14 @@ def test_split_parts_the_recordings_in_the_given_share(folder, share):
 
 @pytest.mark.parametrize("share", [0, 1, 0.0, 1.0])
 def test_split_into_nothing_and_everything_gives_everything_twice(folder, share):
-    pool = SpeakerPool.scan(folder, 8000)
+    pool = RecordingPool.of_speakers(folder, 8000)
     assert pool.split(share, seed=0) == (pool, pool)
 
 
 @pytest.mark.parametrize("share", [0.01, 0.99])
 def test_split_refuses_a_part_without_two_speakers(folder, share):
     with pytest.raises(UserError, match=f"labelled_share={share} of 24 recordings"):
-        SpeakerPool.scan(folder, 8000).split(share, seed=0)
+        RecordingPool.of_speakers(folder, 8000).split(share, seed=0)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def ramp(tmp_path):
     """A pool whose speaker `up` has one recording that tells the place of every sample."""
     write(tmp_path / "up" / "ramp.wav", np.arange(1, 13, dtype=np.float32) / 100)
     write(tmp_path / "other" / "o.wav")
-    return SpeakerPool.scan(tmp_path, 8000)
+    return RecordingPool.of_speakers(tmp_path, 8000)
 
 
 def test_whole_recordings_come_at_rms_1(ramp):
@@ -137,7 +137,7 @@ def test_short_recordings_are_padded_with_silence_anywhere(ramp):
 
 
 def test_every_recording_of_the_speaker_is_drawn_and_no_other(folder):
-    pool = SpeakerPool.scan(folder, 8000)
+    pool = RecordingPool.of_speakers(folder, 8000)
     names = {pool.draw("bob", rng(seed), 10)[0] for seed in range(100)}
     assert names == {f"bob{number}" for number in range(8)}
 
@@ -146,7 +146,7 @@ def test_recordings_at_higher_rates_are_resampled(tmp_path):
     time = np.arange(16000) / 16000
     write(tmp_path / "a" / "sine.wav", 0.1 * np.sin(2 * np.pi * 500 * time), 16000)
     write(tmp_path / "b" / "other.wav")
-    samples = SpeakerPool.scan(tmp_path, 8000).draw("a", rng(), None)[1]
+    samples = RecordingPool.of_speakers(tmp_path, 8000).draw("a", rng(), None)[1]
     expected = np.sqrt(2) * np.sin(2 * np.pi * 500 * np.arange(8000) / 8000)
     assert len(samples) == 8000
     np.testing.assert_allclose(samples[500:-500], expected[500:-500], atol=0.01)
@@ -159,9 +159,9 @@ def test_a_recording_is_decoded_once_and_not_changed_by_its_users(ramp):
 
 
 def test_what_does_not_fit_into_the_cache_is_decoded_again(ramp, monkeypatch):
-    monkeypatch.setattr("mixit_lightning.data.speakers.CACHE_BYTES", 40)
+    monkeypatch.setattr("mixit_lightning.data.recordings.CACHE_BYTES", 40)
     first = ramp.draw("up", rng(), None)[1]
-    assert not ramp.cache and not ramp.cached_bytes
+    assert not ramp.decoded.cache and not ramp.decoded.cached_bytes
     np.testing.assert_array_equal(ramp.draw("up", rng(), None)[1], first)
 
 
@@ -169,24 +169,24 @@ def test_a_silent_recording_is_refused(tmp_path):
     write(tmp_path / "a" / "silent.wav", np.zeros(100))
     write(tmp_path / "b" / "other.wav")
     with pytest.raises(UserError, match=r"silent\.wav: is silent"):
-        SpeakerPool.scan(tmp_path, 8000).draw("a", rng(), 10)
+        RecordingPool.of_speakers(tmp_path, 8000).draw("a", rng(), 10)
 
 
 def test_a_faster_recording_is_shorter_and_higher(tmp_path):
     for name in ("ann", "bob"):
         write(tmp_path / name / "tone.wav", 0.5 * np.sin(2 * np.pi * 500 * np.arange(8000) / 16000), 16000)
-    pool = SpeakerPool.scan(tmp_path, 8000)
+    pool = RecordingPool.of_speakers(tmp_path, 8000)
     (path,) = pool.recordings["ann"]
     for speed in (0.8, 0.95, 1.0, 1.2):
-        samples = pool.load(path, speed)
+        samples, rms = pool.decoded.load(path, speed)
         assert abs(len(samples) - 4000 / speed) <= 1
         frequency = np.abs(np.fft.rfft(samples, 80000)).argmax() / 10
         assert frequency == pytest.approx(500 * speed, abs=1)
-        assert np.sqrt(np.mean(samples**2)) == pytest.approx(1, rel=1e-5)
+        assert np.sqrt(np.mean(samples**2)) == pytest.approx(rms, rel=1e-5)
 
 
 def test_all_speeds_are_drawn_and_kept_apart(ramp):
-    pool = SpeakerPool.scan(next(iter(ramp.recordings["up"])).parents[1], 8000, speeds=[0.5, 1.0])
+    pool = RecordingPool.of_speakers(next(iter(ramp.recordings["up"])).parents[1], 8000, speeds=[0.5, 1.0])
     lengths = {len(pool.draw("up", rng(seed), None)[1]) for seed in range(20)}
     assert lengths == {12, 24}
     assert [part.speeds for part in pool.split(1.0, seed=0)] == [(0.5, 1.0)] * 2
@@ -195,4 +195,4 @@ def test_all_speeds_are_drawn_and_kept_apart(ramp):
 @pytest.mark.parametrize("speeds", [[], [0.0], [1.0, 3.0], [float("nan")]])
 def test_impossible_speeds_are_refused(folder, speeds):
     with pytest.raises(UserError, match=r"datamodule\.speeds"):
-        SpeakerPool.scan(folder, 8000, speeds)
+        RecordingPool.of_speakers(folder, 8000, speeds)

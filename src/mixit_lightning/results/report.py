@@ -51,7 +51,7 @@ DARK = {
 }
 SERIES = [colour for name, colour in LIGHT.items() if name.startswith("series")]
 
-# What each figure is called on the page and what it means; where UNITS says nothing else, in decibels, higher is better.
+# What each figure is called on the page and what it means; in decibels, higher is better, unless UNITS says otherwise.
 METRICS = {
     "si_snri": ("SI-SNRi", "improvement over the mixture, outputs matched to references"),
     "msi": ("MSi", "SI-SNR improvement, inputs of several sources only"),

@@ -4,7 +4,7 @@ from .datamodule import MixtureDataModule, Split
 from .dynamic import DynamicMixtures, SoundPool
 from .dynamic_datamodule import DynamicDataModule
 from .mixture import EvaluationBatch, Mixture, TrainingBatch
-from .prepared import PreparedMixtures, Row, find_rows
+from .prepared import PreparedMixtures, Row, find_rows, make_rows
 from .prepared_datamodule import PreparedDataModule
 from .recordings import RecordingPool
 
@@ -22,4 +22,5 @@ __all__ = [
     "Split",
     "TrainingBatch",
     "find_rows",
+    "make_rows",
 ]

@@ -133,26 +133,32 @@ def find_rows(folder: Path, mixture: str, references: Sequence[str], sample_rate
         for name in sorted(names[mixture] ^ names[part]):
             missing = folder / (part if name in names[mixture] else mixture) / name
             raise UserError(f"{missing}: missing, though the other parts of this mixture are there; prepare it again")
-    ordered = sorted(names[mixture])
-    paths = [folder / part / name for name in ordered for part in (mixture, *references)]
-    headers = read_headers(paths, str(folder))
+    files = [[folder / part / name for part in (mixture, *references)] for name in sorted(names[mixture])]
+    return make_rows(files, sample_rate, str(folder))
+
+
+def make_rows(files: Sequence[Sequence[Path]], sample_rate: int, what: str) -> list[Row]:
+    """Rows of files that belong together, mixtures first, after a look at their headers; `what` is for the progress.
+
+    Raises:
+        UserError: a file is missing or damaged, lengths differ, or a file has another sample rate (Hz).
+    """
+    headers = iter(read_headers([path for group in files for path in group], what))
     rows = []
-    parts = 1 + len(references)
-    for number, name in enumerate(ordered):
-        stretch = slice(number * parts, (number + 1) * parts)
-        for path, header in zip(paths[stretch], headers[stretch], strict=True):
+    for group in files:
+        frames = None
+        for path in group:
+            header = next(headers)
+            frames = header.frames if frames is None else frames
             if header.sample_rate != sample_rate:
                 raise UserError(
                     f"{path}: {header.sample_rate} Hz where sample_rate={sample_rate}; "
                     "set sample_rate to it or prepare the files again"
                 )
-            if header.frames != headers[stretch][0].frames:
-                raise UserError(
-                    f"{path}: {header.frames} samples where its mixture has {headers[stretch][0].frames}; "
-                    "prepare it again"
-                )
-        row_paths = paths[stretch]
-        rows.append(Row(Path(name).stem, row_paths[0], tuple(row_paths[1:]), headers[stretch][0].frames))
+            if header.frames != frames:
+                raise UserError(f"{path}: {header.frames} samples where its mixture has {frames}; prepare it again")
+        assert frames is not None
+        rows.append(Row(group[0].stem, group[0], tuple(group[1:]), frames))
     return rows
 
 

@@ -1,0 +1,132 @@
+"""A set in the layout of FUSS, made of anyone's sounds: backgrounds that last, foregrounds that happen in them.
+
+The rules are those of the FUSS scripts (google-research/sound-separation, datasets/fuss): one background, none to three
+foregrounds at a random ratio to it, in files of ten seconds. Levels are RMS instead of loudness.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from fuss import FOLDERS
+from mixit_lightning.data import RecordingPool
+from mixit_lightning.data.mixture import generator
+from mixit_lightning.errors import UserError
+from mixit_lightning.files import replacing
+from mixit_lightning.preparation import Job, run_jobs
+from mixit_lightning.preparation.mixing import WAV_HEADER, write_wav
+
+BACKGROUND_RMS = 10 ** (-45 / 20)
+"""Room for three foregrounds 25 dB above it."""
+
+PEAK = 0.9
+"""An example that would be louder is made softer as a whole."""
+
+
+def prepare(
+    data: str,
+    backgrounds: str | None,
+    foregrounds: str | None,
+    splits: Sequence[str],
+    counts: Sequence[int],
+    duration: float,
+    sample_rate: int,
+    max_foregrounds: int,
+    snr: Sequence[float],
+    seed: int,
+) -> None:
+    """Make `<data>/ssdata/{train,validation,eval}/example*.wav`, `..._sources/` and `*_example_list.txt`.
+
+    Args:
+        data: where to.
+        backgrounds: folder of sounds that last, by split; repeated where they are too short.
+        foregrounds: folder of sounds that happen, by split; cut where they are too long.
+        splits: names of the folders of training, validation and test below these two.
+        counts: examples of the three.
+        duration: seconds of an example.
+        sample_rate: Hz.
+        max_foregrounds: foregrounds of an example are uniformly many, from none to this.
+        snr: dB, lowest and highest; RMS of a foreground to that of the background.
+        seed: examples of another seed are others.
+
+    Raises:
+        UserError: a folder is missing or has too few sounds, a recording is damaged or silent, or the disk is too full.
+    """
+    if backgrounds is None or foregrounds is None:
+        raise UserError("prepare needs backgrounds=PATH and foregrounds=PATH, which hold a folder for every split")
+    root = Path(data) / "ssdata"
+    length = round(duration * sample_rate)
+    what = f"{backgrounds} {foregrounds} {length} {sample_rate} {max_foregrounds} {list(snr)} {seed}"
+    jobs: list[Job] = []
+    lists: dict[str, list[list[Path]]] = {}
+    for number, (split, folder, count) in enumerate(zip(splits, FOLDERS.values(), counts, strict=True)):
+        lasting = RecordingPool.of_folder(Path(backgrounds, split), sample_rate, repeats=True)
+        happening = RecordingPool.of_folder(Path(foregrounds, split), sample_rate)
+        if len(happening.groups) < max_foregrounds:
+            raise UserError(
+                f"{Path(foregrounds, split)}: {len(happening.groups)} sounds, fewer than "
+                f"preparation.max_foregrounds={max_foregrounds}; lower it or add some"
+            )
+        lists[folder] = []
+        for example in range(count):
+            # Drawn here, so that the files are known before they are made.
+            num_foregrounds = int(generator(seed, number, example).integers(max_foregrounds + 1))
+            stem = root / folder / f"example{example:0{len(str(count))}d}"
+            names = ["background0", *(f"foreground{place}" for place in range(num_foregrounds))]
+            files = [Path(f"{stem}.wav"), *(Path(f"{stem}_sources", f"{name}_sound.wav") for name in names)]
+            lists[folder].append(files)
+            jobs.append(
+                Job(
+                    key=f"{what} {split}",
+                    outputs=files,
+                    size=len(files) * (WAV_HEADER + 2 * length),
+                    make=partial(
+                        make_example,
+                        lasting,
+                        happening,
+                        files,
+                        length,
+                        (snr[0], snr[1]),
+                        (seed, number, example, 1),
+                    ),
+                )
+            )
+    run_jobs(jobs, root)
+    for folder, examples in lists.items():
+        with replacing(root / f"{folder}_example_list.txt") as partial_list:
+            lines = ["\t".join(str(path.relative_to(root)) for path in files) for files in examples]
+            partial_list.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def make_example(
+    lasting: RecordingPool,
+    happening: RecordingPool,
+    files: Sequence[Path],
+    length: int,
+    snr: tuple[float, float],
+    seeds: Sequence[int],
+) -> None:
+    """Write one mixture and its sources."""
+    rng = generator(*seeds)
+    num_foregrounds = len(files) - 2
+    _, background = lasting.draw_any(rng, length)
+    background = background / max(float(np.sqrt(np.mean(background**2))), 1e-3)
+    sources = [BACKGROUND_RMS * background]
+    for place in rng.choice(len(happening.groups), num_foregrounds, replace=False):
+        _, sound = happening.draw(happening.groups[place], rng, None)
+        if len(sound) > length:
+            start = rng.integers(len(sound) - length + 1)
+            sound = sound[start : start + length]
+        gain = BACKGROUND_RMS * 10 ** (rng.uniform(*snr) / 20)
+        # At least half of it is heard.
+        start = int(rng.integers(max(0, length - len(sound) // 2) + 1))
+        source = np.zeros(length, dtype=np.float32)
+        source[start : start + len(sound)] = gain * sound[: length - start]
+        sources.append(source)
+    loudest = max(float(np.abs(signal).max()) for signal in [*sources, np.sum(sources, axis=0)])
+    steps = [np.round(signal * min(1.0, PEAK / loudest) * 2**15) / 2**15 for signal in sources]
+    # Rounded before they are added, so that sources add up to their mixture exactly.
+    for path, signal in zip(files, [np.sum(steps, axis=0), *steps], strict=True):
+        write_wav(path, signal, happening.sample_rate)

@@ -333,15 +333,15 @@ class Enhancement(MixtureDataModule):
         return RecordingPool(chosen, self.sample_rate, speeds)
 
     def inventory(self) -> Inventory:
-        """Every recording for itself."""
-        items = [
-            Item(f"{kind}/{split}", str(path.relative_to(folder)), {"recording": path})
-            for split, kinds in self.folders.items()
-            for kind, folder in kinds.items()
-            for path in find_audio(folder)
-        ]
-        root = Path(self.root) if self.root is not None else Path(*next(iter(self.folders["train"].values())).parts)
-        return Inventory(root, items, self.sample_rate, may_be_higher=True)
+        """Every recording for itself, once, even where splits share a folder."""
+        items: dict[Path, Item] = {}
+        for split, kinds in self.folders.items():
+            for kind, folder in kinds.items():
+                for path in find_audio(folder):
+                    name = f"{kind}/{path.relative_to(folder)}"
+                    items.setdefault(path, Item(f"{kind}/{split}", name, {"recording": path}))
+        root = Path(self.root) if self.root is not None else next(iter(self.folders["train"].values()))
+        return Inventory(root, list(items.values()), self.sample_rate, may_be_higher=True, any_channels=True)
 
 
 def check_pairs(noisy: RecordingPool, clean: Path) -> None:

@@ -13,6 +13,7 @@ from mixit_lightning.data.mixture import TrainingMixtures, fit_length, generator
 from mixit_lightning.data.prepared import part_rows
 from mixit_lightning.doctor.inventory import Inventory, Item
 from mixit_lightning.errors import UserError
+from mixit_lightning.preparation.jobs import JOURNAL
 
 FOLDERS: dict[Split, str] = {"train": "train", "valid": "validation", "test": "eval"}
 
@@ -181,4 +182,6 @@ class Fuss(MixtureDataModule):
         ]
         # Names are numbers, which start again in every split.
         items = [item._replace(name=f"{item.split}/{item.name}") for item in items]
-        return Inventory(self.folder, items, self.sample_rate, standard_counts=STANDARD_COUNTS)
+        own = (self.folder / JOURNAL).exists()  # made by `mixit prepare`
+        counts = {} if own else STANDARD_COUNTS
+        return Inventory(self.folder, items, self.sample_rate, may_repeat=True, standard_counts=counts)

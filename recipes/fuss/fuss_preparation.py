@@ -116,17 +116,16 @@ def make_example(
     sources = [BACKGROUND_RMS * background]
     for place in rng.choice(len(happening.groups), num_foregrounds, replace=False):
         _, sound = happening.draw(happening.groups[place], rng, None)
-        if len(sound) > length:
-            start = rng.integers(len(sound) - length + 1)
-            sound = sound[start : start + length]
-        gain = BACKGROUND_RMS * 10 ** (rng.uniform(*snr) / 20)
-        # At least half of it is heard.
-        start = int(rng.integers(max(0, length - len(sound) // 2) + 1))
+        # Its loudest moment is heard, wherever it begins and ends.
+        loudest = int(np.abs(sound).argmax())
+        start = int(rng.integers(min(0, length - len(sound)), max(0, length - 1 - loudest) + 1))
+        start = max(start, -loudest)
         source = np.zeros(length, dtype=np.float32)
-        source[start : start + len(sound)] = gain * sound[: length - start]
+        heard = sound[max(0, -start) : length - start]
+        source[max(0, start) :][: len(heard)] = BACKGROUND_RMS * 10 ** (rng.uniform(*snr) / 20) * heard
         sources.append(source)
-    loudest = max(float(np.abs(signal).max()) for signal in [*sources, np.sum(sources, axis=0)])
-    steps = [np.round(signal * min(1.0, PEAK / loudest) * 2**15) / 2**15 for signal in sources]
+    peak = max(float(np.abs(signal).max()) for signal in [*sources, np.sum(sources, axis=0)])
+    steps = [np.round(signal * min(1.0, PEAK / peak) * 2**15) / 2**15 for signal in sources]
     # Rounded before they are added, so that sources add up to their mixture exactly.
     for path, signal in zip(files, [np.sum(steps, axis=0), *steps], strict=True):
         write_wav(path, signal, happening.sample_rate)

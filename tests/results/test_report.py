@@ -2,14 +2,17 @@ import base64
 import io
 import json
 import os
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
+from matplotlib.figure import Figure
 
-from mixit_lightning.results.report import write_curves, write_report
+from mixit_lightning.results.report import draw_active, draw_shares, separation_plots, write_curves, write_report
 
 SAMPLE_RATE = 8000
 HOSTILE = '<script>alert("1")</script> & "quoted".wav'
@@ -87,11 +90,29 @@ def make_run(run, results):
         if step % 500 == 0:
             curves += [f"{step},{step / 2},val/{name},{step / 300}" for name in ("loss", "pit_loss", "si_snri", "momi")]
     (run / "metrics.csv").write_text("\n".join(curves), encoding="utf-8")
-    examples = ["name,num_references,duration,input_si_snr,si_snr,si_snri,one_source,momi,si_snri_oracle_remix"]
-    examples += [f"e{i},2,4.0,{generator.normal()},1,{10 + generator.normal()},,," for i in range(50)]
-    examples += [f"s{i},1,4.0,,,,30.0,," for i in range(5)]
+    examples = ["name,num_references,duration,input_si_snr,si_snr,si_snri,one_source,momi,si_snri_oracle_remix,"]
+    examples[0] += "num_active_outputs,energy_share_1,energy_share_2"
+    examples += [f"e{i},2,4.0,{generator.normal()},1,{10 + generator.normal()},,,,2,0.3,0.7" for i in range(50)]
+    examples += [f"s{i},1,4.0,,,,30.0,,,2,0.9,0.1" for i in range(5)]
     (run / "examples.csv").write_text("\n".join(examples), encoding="utf-8")
     return run
+
+
+def separations():
+    """Examples of one source, of two and of none, given to three outputs."""
+    rows = [  # sources, active outputs, shares
+        (1, 1, 0.0, 1.0, 0.0),
+        (1, 1, 0.9, 0.02, 0.08),
+        (1, 2, 0.3, 0.2, 0.5),
+        (1, 3, np.nan, np.nan, np.nan),
+        (2, 1, 0.1, 0.6, 0.3),
+        (2, 3, 0.4, 0.2, 0.4),
+        (0, 0, 0.7, 0.2, 0.1),
+    ]
+    table = pd.DataFrame(
+        rows, columns=["num_references", "num_active_outputs", *(f"energy_share_{n}" for n in (1, 2, 3))]
+    )
+    return table.assign(name=[f"e{number}" for number in range(len(rows))], input_si_snr=0.0, momi=1.0)
 
 
 @pytest.fixture
@@ -118,7 +139,7 @@ def test_page_shows_figures_curves_and_every_sound(report):
     assert report.name == "report.html"
     page = Page(report)
     assert len(page.all("audio")) == (1 + 2 + 4) + (1 + 1 + 2)
-    assert len(page.all("svg")) == 4
+    assert len(page.all("svg")) == 6
     for piece in (
         "12.35",
         "9.87",
@@ -136,6 +157,7 @@ def test_page_shows_figures_curves_and_every_sound(report):
     assert f"0 % of energy peak {MINUS}∞ dBFS" in page.text.replace("\N{NO-BREAK SPACE}", " ")
     assert "50 examples: median" in page.text
     assert "5 without a finite SI-SNRi are left out" in page.text
+    assert "55 examples. Of all, 0 % are under-separated" in page.text
 
 
 def test_page_asks_nothing_of_the_network(report):
@@ -151,7 +173,7 @@ def test_pictures_have_words_and_identifiers_are_unique(report):
     page = Page(report)
     assert all(attributes.get("alt") for attributes in page.all("img"))
     assert (
-        sum(attributes.get("role") == "img" and bool(attributes.get("aria-label")) for _, attributes in page.tags) == 4
+        sum(attributes.get("role") == "img" and bool(attributes.get("aria-label")) for _, attributes in page.tags) == 6
     )
     identifiers = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(identifiers) == len(set(identifiers))
@@ -225,6 +247,72 @@ def test_only_results_are_needed(tmp_path, results):
     assert not page.all("audio") and not page.all("svg")
 
 
+def test_grid_counts_the_active_outputs_of_each_number_of_sources():
+    table = separations()[:6]
+    axes = Figure().subplots()
+    caption = draw_active(axes, table["num_references"].to_numpy(), table["num_active_outputs"].to_numpy(), 3)
+    printed = {text.get_position(): text.get_text() for text in axes.texts}
+    columns = [[printed[column, row] for row in range(4)] for column in range(2)]
+    assert columns == [["0", "50", "25", "25"], ["0", "50", "0", "50"]]
+    strengths = {patch.get_xy(): patch.get_facecolor()[3] for patch in axes.patches}
+    assert strengths[-0.5, 0.5] == pytest.approx(2 * strengths[-0.5, 1.5]) and strengths[0.5, 1.5] == 0
+    outlined = {patch.get_xy() for patch in axes.patches if patch.get_linewidth() > 1}
+    assert outlined == {(-0.5, 0.5), (0.5, 1.5)}
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2"]
+    # One of six has fewer than its sources, two as many, three more.
+    for piece in ("6 examples", "17 % are under-separated", "33 % equal", "50 % over-separated"):
+        assert piece in caption, piece
+
+
+def test_grid_tells_seldom_from_never():
+    axes = Figure().subplots()
+    caption = draw_active(axes, np.full(1000, 2), np.array([2] * 999 + [3]), 4)
+    assert [text.get_text() for text in axes.texts] == ["0", "0", "100", "< 1", "0"]
+    assert "0 % are under-separated" in caption and "< 1 % over-separated" in caption
+
+
+def test_shares_run_from_the_loudest_output_to_the_faintest():
+    table = separations()[:6]
+    axes = Figure().subplots()
+    caption = draw_shares(axes, table["num_references"].to_numpy(), table.filter(like="energy_share").to_numpy())
+    lines = {line.get_label(): line.get_ydata() for line in axes.lines if not line.get_label().startswith("_")}
+    np.testing.assert_allclose(lines["1"], [(100 + 90 + 50) / 3, (0 + 8 + 30) / 3, (0 + 2 + 20) / 3])
+    np.testing.assert_allclose(lines["2"], [(60 + 40) / 2, (30 + 40) / 2, (10 + 20) / 2])
+    assert set(lines) == {"1", "2"}
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    filled = [list(line.get_xdata()) for line in dots if line.get_markerfacecolor() == line.get_color()]
+    assert filled == [[1], [1, 2]]
+    assert "5 examples" in caption and "1 with silent outputs only are left out" in caption
+
+
+def test_examples_without_sources_and_silent_outputs_are_left_out():
+    active, shares = separation_plots(separations())
+    assert "6 examples. Of all, 17 % are under-separated" in active.caption
+    assert "5 examples" in shares.caption
+    silent = separations().assign(energy_share_2=np.nan)
+    assert [plot.alt[:4] for plot in separation_plots(silent)] == ["Grid"]
+    assert separation_plots(separations().assign(num_references=0)) == []
+
+
+def test_over_separation_is_drawn_in_colours_of_the_page():
+    for plot in separation_plots(separations()):
+        assert "var(--" in plot.svg
+        assert not re.findall(r"#[0-9a-f]{6}\b", plot.svg)
+
+
+@pytest.mark.parametrize("lacking", ["num_references", "num_active_outputs", "energy_share_"])
+def test_over_separation_that_was_not_measured_is_left_out(lacking):
+    table = separations()
+    assert separation_plots(table.drop(columns=table.filter(like=lacking).columns)) == []
+
+
+def test_page_without_over_separation(run):
+    table = pd.read_csv(run / "examples.csv")
+    table.drop(columns="num_active_outputs").to_csv(run / "examples.csv", index=False)
+    page = Page(write_report(run))
+    assert "Over-separation" not in page.text and len(page.all("svg")) == 4
+
+
 def test_missing_results_raise_and_leave_nothing(run):
     (run / "results.json").unlink()
     before = files(run)
@@ -243,6 +331,7 @@ def test_missing_results_raise_and_leave_nothing(run):
         ("metrics.csv", "step,seconds,metric\n1,1,a\n", r"metrics\.csv .*no column value"),
         ("metrics.csv", "step,seconds,metric,value\n1,1,a,much\n", r"metrics\.csv .*much"),
         ("examples.csv", "name\na\n", r"examples\.csv .*no column input_si_snr"),
+        ("examples.csv", "name,input_si_snr,momi,num_references\na,1,2,some\n", r"examples\.csv .*some"),
         ("examples/examples.json", "{}", r"examples\.json must be a list"),
         ("examples/examples.json", "[{}]", r"examples\.json has an entry without"),
         ("examples/examples.json", '[{"folder": "../..", "name": "a"}]', "outside"),

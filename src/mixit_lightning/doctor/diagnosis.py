@@ -4,6 +4,7 @@ import multiprocessing
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -162,7 +163,7 @@ def examine_headers(inventory: Inventory, headers: dict[Path, Header]) -> Iterat
             if not path.is_file():
                 continue
             try:
-                header = headers[path] = read_header(path)
+                header = headers[path] = read_header(path, any_channels=inventory.any_channels)
             except UserError as error:
                 message = str(error).removeprefix(f"{path}: ").split(";")[0]
                 yield Finding("unreadable", "error", str(path), message, "prepare or fetch it again")
@@ -196,7 +197,8 @@ def measure_all(inventory: Inventory, quiet: bool) -> list[ItemMeasured]:
         multiprocessing.get_context("fork").Pool(num_cores()) as pool,
         ProgressBar("Listening", len(inventory.items), quiet=quiet) as progress,
     ):
-        for one in pool.imap(measure_item, inventory.items, chunksize=8):
+        measure = partial(measure_item, any_channels=inventory.any_channels)
+        for one in pool.imap(measure, inventory.items, chunksize=8):
             measured.append(one)
             progress.advance()
     return measured
@@ -264,6 +266,8 @@ def identical(inventory: Inventory, measured: list[ItemMeasured]) -> Iterator[Fi
             if file.digest in known:
                 split, earlier = known[file.digest]
                 kind = "identical" if split == item.split else "shared_files"
+                if kind == "identical" and inventory.may_repeat:
+                    continue
                 yield Finding(
                     kind, "error", str(path), f"holds the same samples as {earlier}", "prepare it again or delete it"
                 )

@@ -29,6 +29,10 @@ class Inventory:
     sample_rate: int
     may_be_higher: bool = False
     """Whether recordings at higher rates than `sample_rate` are welcome."""
+    any_channels: bool = False
+    """Whether recordings of several channels are welcome, of which the first counts."""
+    may_repeat: bool = False
+    """Whether files of one split may hold the same samples: sounds mixed again, and mixtures of one source."""
     mode: Literal["min", "max"] | None = None
     standard_counts: Mapping[str, int] = field(default_factory=dict)
     """Items of each split of the standard set."""

@@ -45,7 +45,7 @@ class ItemMeasured(NamedTuple):
     """The same as power, in dB to the mixture."""
 
 
-def measure_item(item: Item) -> ItemMeasured:
+def measure_item(item: Item, *, any_channels: bool = False) -> ItemMeasured:
     """Read all files of an item, in a process of its own."""
     signals: dict[str, np.ndarray] = {}
     files: dict[str, Measured] = {}
@@ -54,7 +54,7 @@ def measure_item(item: Item) -> ItemMeasured:
         if not path.is_file():
             continue
         try:
-            rate = read_header(path).sample_rate
+            rate = read_header(path, any_channels=any_channels).sample_rate
             signals[part] = read(path)
         except UserError as error:
             problems[part] = str(error).removeprefix(f"{path}: ")

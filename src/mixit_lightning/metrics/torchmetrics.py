@@ -1,6 +1,6 @@
 """The metrics as torchmetrics: means over everything seen, in every process."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -119,11 +119,11 @@ class FoundMSi(SeparationMetric):
         num_sources: only inputs of so many sources; None is two or more.
     """
 
+    selection_rule = "best active outputs, one a reference (PIT on SI-SNR); mean over references of such inputs"
+
     def __init__(self, num_sources: int | None = None) -> None:
         super().__init__()
         self.num_sources = num_sources
-        inputs = "multi-source inputs" if num_sources is None else f"inputs with {num_sources} sources"
-        self.selection_rule = f"best active outputs, one a reference (PIT on SI-SNR); mean over references of {inputs}"
 
     def add_scores(self, scores: Scores) -> None:
         """Every reference that was found weighs the same."""
@@ -145,12 +145,7 @@ class SeparationRate(SeparationMetric):
     """Share of the inputs, 0 to 1, with fewer, as many or more active outputs than references."""
 
     higher_is_better = None
-    relation: ClassVar[str]
-
-    @property
-    def selection_rule(self) -> str:  # type: ignore[override]
-        """Which outputs are active."""
-        return f"share of inputs with {self.relation} outputs above -20 dB of the quietest reference than references"
+    selection_rule = "share of inputs, by their number of outputs above -20 dB of the quietest reference"
 
     def holds(self, surplus: Tensor) -> Tensor:
         """Whether the relation holds, from the number of active outputs less that of references."""
@@ -165,8 +160,6 @@ class SeparationRate(SeparationMetric):
 class UnderSeparation(SeparationRate):
     """Share of the inputs with fewer active outputs than references."""
 
-    relation = "fewer"
-
     def holds(self, surplus: Tensor) -> Tensor:
         """Fewer."""
         return surplus < 0
@@ -175,8 +168,6 @@ class UnderSeparation(SeparationRate):
 class EqualSeparation(SeparationRate):
     """Share of the inputs with as many active outputs as references."""
 
-    relation = "neither more nor fewer"
-
     def holds(self, surplus: Tensor) -> Tensor:
         """As many."""
         return surplus == 0
@@ -184,8 +175,6 @@ class EqualSeparation(SeparationRate):
 
 class OverSeparation(SeparationRate):
     """Share of the inputs with more active outputs than references."""
-
-    relation = "more"
 
     def holds(self, surplus: Tensor) -> Tensor:
         """More."""

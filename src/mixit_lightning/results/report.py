@@ -186,6 +186,7 @@ def write_report(run: Path) -> Path:
         provenance=provenance(results),
         curves=None if curves is None else curve_plots(curves),
         distributions=None if examples is None else distribution_plots(examples),
+        separations=[] if examples is None else separation_plots(examples),
         cards=cards,
         config=config.read_text(encoding="utf-8", errors="replace") if config.is_file() else None,
         dynamic_range=DYNAMIC_RANGE,
@@ -248,7 +249,7 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def read_table(path: Path, columns: tuple[str, ...], text: tuple[str, ...]) -> "pd.DataFrame | None":
-    """A CSV file with the given columns, numeric except for those in `text`; None where there is no such file."""
+    """A CSV file with the given columns, all numeric except for those in `text`; None where there is no such file."""
     import pandas as pd
 
     if not path.is_file():
@@ -258,7 +259,7 @@ def read_table(path: Path, columns: tuple[str, ...], text: tuple[str, ...]) -> "
         missing = [column for column in columns if column not in table.columns]
         if missing:
             raise ValueError(f"no column {', '.join(missing)}")
-        for column in set(columns) - set(text):
+        for column in table.columns.difference(list(text)):
             table[column] = pd.to_numeric(table[column])
     except ValueError as error:  # pandas' own parser errors are ValueErrors too
         raise ValueError(f"{path} cannot be read as a table of {', '.join(columns)}: {error}") from error
@@ -276,6 +277,11 @@ def format_number(value: float, digits: int = 2) -> str:
 def format_count(value: float) -> str:
     """A count with its thousands set apart."""
     return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def format_percent(share: float) -> str:
+    """A share from 0 to 1 in whole percent, where seldom is not never."""
+    return "< 1" if 0 < share < 0.005 else format_number(100 * share, 0)
 
 
 def format_duration(seconds: float) -> str:
@@ -485,10 +491,8 @@ def elapsed(curves: "pd.DataFrame") -> str:
 
 def distribution_plots(examples: "pd.DataFrame") -> list[Plot]:
     """How the improvement spreads over examples, and how it depends on the input; empty where none was measured."""
-    import pandas as pd
-
     measured = [name for name in ("input_si_snr", *IMPROVEMENTS) if name in examples]
-    finite = examples[measured].apply(pd.to_numeric).replace([math.inf, -math.inf], math.nan)
+    finite = examples[measured].replace([math.inf, -math.inf], math.nan)
     name = next((name for name in measured[1:] if finite[name].notna().any()), None)
     if name is None:
         return []
@@ -539,6 +543,100 @@ def draw_scatter(axes: "Axes", points: np.ndarray, name: str) -> str:
     axes.set_ylabel(f"{label} (dB)")
     count = format_count(len(points))
     return f"{label} against the SI-SNR of the input, {count} examples; below the line, separation did harm."
+
+
+def separation_plots(examples: "pd.DataFrame") -> list[Plot]:
+    """How many outputs are active and how they share the energy; empty where a recipe does not measure it."""
+    counts = ["num_references", "num_active_outputs"]
+    shares = examples.filter(regex=r"^energy_share_\d+$")
+    if shares.empty or not set(counts) <= set(examples.columns):
+        return []
+    known = examples[examples["num_references"] > 0].dropna(subset=counts)
+    if known.empty:  # nothing but silence
+        return []
+    sources, active = known[counts].to_numpy(dtype=int).T
+    by_output = shares.loc[known.index].to_numpy(dtype=float)
+    plots = [inline_plot("active", lambda axes: draw_active(axes, sources, active, by_output.shape[1]), "Grid")]
+    if np.isfinite(by_output).all(axis=1).any():
+        plots.append(inline_plot("shares", lambda axes: draw_shares(axes, sources, by_output), "Line chart"))
+    return plots
+
+
+def draw_active(axes: "Axes", sources: np.ndarray, active: np.ndarray, num_outputs: int) -> str:
+    """Percentage of the examples with so many sources (column) that have so many active outputs (row)."""
+    from matplotlib.patches import Rectangle
+
+    font_size = min(9.0, 150 / (num_outputs + 1))  # rows of many outputs are low
+    numbers = np.unique(sources)
+    for column, number in enumerate(numbers):
+        for row in range(num_outputs + 1):
+            share = float((active[sources == number] == row).mean())
+            # Never so strong that lettering in ink would not be legible on it, be it in light or dark.
+            face = (LIGHT["series-1"], 0.55 * share)
+            edge, width, above = (LIGHT["ink"], 1.2, 2) if row == number else (LIGHT["rule"], 0.5, 1)
+            cell = Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=face, edgecolor=edge, linewidth=width)
+            axes.add_patch(cell).set(zorder=above, clip_on=False)
+            axes.text(
+                column,
+                row,
+                format_percent(share),
+                color=LIGHT["ink" if share else "muted"],
+                size=font_size,
+                ha="center",
+                va="center_baseline",
+            )
+    axes.set_xticks(range(len(numbers)), [str(number) for number in numbers])
+    axes.set_yticks(range(num_outputs + 1))
+    axes.set_xlim(-0.5, len(numbers) - 0.5)
+    axes.set_ylim(-0.5, num_outputs + 0.5)
+    axes.set_aspect(0.4, anchor="W")  # cells look alike, however many there are
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, labelsize=font_size)
+    axes.set_xlabel("true number of sources")
+    axes.set_ylabel("active outputs")
+    surplus = active - sources
+    under, equal, over = (format_percent(float(holds.mean())) for holds in (surplus < 0, surplus == 0, surplus > 0))
+    return (
+        f"Active outputs by true number of sources, in percent of each column, {format_count(len(sources))} examples. "
+        f"Of all, {under} % are under-separated (fewer active outputs than sources), {equal} % equal (outlined) and "
+        f"{over} % over-separated (more). An output is active above \N{MINUS SIGN}20 dB of the quietest source."
+    )
+
+
+def draw_shares(axes: "Axes", sources: np.ndarray, shares: np.ndarray) -> str:
+    """Mean share of the energy from the loudest output of an example to its faintest."""
+    sounding = np.isfinite(shares).all(axis=1)
+    places = np.arange(1, shares.shape[1] + 1)
+    numbers = np.unique(sources[sounding])
+    for index, number in enumerate(numbers):
+        percent = 100 * np.sort(shares[sounding & (sources == number)], axis=1)[:, ::-1].mean(axis=0)
+        colour = SERIES[index % len(SERIES)]
+        style = "-" if index < len(SERIES) else "--"
+        axes.plot(places, percent, style, color=colour, linewidth=1.4, label=str(number))
+        for some, fill in [(slice(number), colour), (slice(number, None), LIGHT["paper"])]:
+            dots = axes.plot(places[some], percent[some], "o", color=colour, markersize=4, markerfacecolor=fill)
+            dots[0].set_clip_on(False)  # else those at 0 and 100 would be cut in half
+    axes.set_xticks(places)
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("outputs, loudest first")
+    axes.set_ylabel("share of energy (%)")
+    axes.legend(
+        title="number of sources",
+        alignment="left",
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=8,
+        borderaxespad=0.4,
+        columnspacing=0.8,
+        handletextpad=0.5,
+    )
+    caption = (
+        f"Mean share of the energy of all outputs, {format_count(sounding.sum())} examples: for n sources, the n "
+        "loudest outputs (filled dots) should hold nearly all energy and the others (hollow dots) nearly none."
+    )
+    silent = len(shares) - int(sounding.sum())
+    return caption + (f" {format_count(silent)} with silent outputs only are left out." if silent else "")
 
 
 # Examples to listen to

@@ -125,7 +125,8 @@ def is_active(signals: Tensor) -> Tensor:
 def momi(estimates: Tensor, mixtures: Tensor, admissible: Tensor | None = None) -> Tensor:
     """MoMi: SI-SNR improvement of the mixtures rebuilt from the outputs for their sum; needs no references.
 
-    The mixing matrix is the one that MixIT's loss chooses.
+    The mixing matrix is the one that MixIT's loss chooses. A mixture that it gives no output is not rebuilt, and counts
+    as not improved, 0 dB: the SI-SNR of silence, minus infinity, would hide all others.
 
     Args:
         estimates: `(batch, output, time)`, from the mixture of mixtures.
@@ -135,8 +136,9 @@ def momi(estimates: Tensor, mixtures: Tensor, admissible: Tensor | None = None) 
     Returns:
         `(batch,)` in dB, mean over the mixtures.
     """
-    rebuilt = mixit(estimates, mixtures, admissible=admissible).mixing_matrix @ estimates
-    return (si_snr(rebuilt, mixtures) - si_snr(mixtures.sum(1, keepdim=True), mixtures)).mean(-1)
+    matrix = mixit(estimates, mixtures, admissible=admissible).mixing_matrix
+    gain = si_snr(matrix @ estimates, mixtures) - si_snr(mixtures.sum(1, keepdim=True), mixtures)
+    return torch.where(matrix.any(-1), gain, 0).mean(-1)
 
 
 def best_by_si_snr(estimates: Tensor, targets: Tensor, allowed: AdmissibleSet) -> Tensor:

@@ -118,8 +118,8 @@ def make_example(
         _, sound = happening.draw(happening.groups[place], rng, None)
         # Its loudest moment is heard, wherever it begins and ends.
         loudest = int(np.abs(sound).argmax())
-        start = int(rng.integers(min(0, length - len(sound)), max(0, length - 1 - loudest) + 1))
-        start = max(start, -loudest)
+        earliest = max(min(0, length - len(sound)), -loudest)
+        start = int(rng.integers(earliest, length - loudest))
         source = np.zeros(length, dtype=np.float32)
         heard = sound[max(0, -start) : length - start]
         source[max(0, start) :][: len(heard)] = BACKGROUND_RMS * 10 ** (rng.uniform(*snr) / 20) * heard

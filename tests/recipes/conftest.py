@@ -80,6 +80,50 @@ def make_libri2mix(folder: Path) -> Path:
     return folder
 
 
+def make_noisy(folder: Path) -> Path:
+    """`{noisy,clean,speech,noise}/{train,valid,test}/`, four recordings of each at 16 kHz, noise the shortest."""
+    for split_number, split in enumerate(("train", "valid", "test")):
+        for number in range(4):
+            seed = 1000 * split_number + 10 * number
+            seconds = 0.7 + 0.05 * number
+            clean, noise = syllables(seed, seconds, 16000), syllables(seed + 1, seconds, 16000)
+            write(folder / "clean" / split / "a" / f"noisy{seed}.wav", clean, 16000)
+            write(folder / "noisy" / split / "a" / f"noisy{seed}.wav", clean + noise / 16, 16000)
+            write(folder / "speech" / split / "b" / f"speech{seed}.wav", syllables(seed + 2, seconds, 16000), 16000)
+            write(folder / "noise" / split / f"noise{seed}.wav", syllables(seed + 3, 0.6, 16000), 16000)
+    return folder
+
+
+def make_fuss(folder: Path, name: str = "ssdata") -> Path:
+    """`ssdata/` with its lists, one to four sources an example, of 0.8 s at 16 kHz."""
+    root = folder / name
+    for split_number, (split, count) in enumerate({"train": 8, "validation": 4, "eval": 4}.items()):
+        lines = []
+        for number in range(count):
+            seed = 1000 * split_number + 10 * number
+            names = ["background0", *(f"foreground{place}" for place in range(number % 4))]
+            files = {f"{split}/example{number:05}_sources/{part}_sound.wav": seed + k for k, part in enumerate(names)}
+            # In whole steps, so that the sum is exact.
+            sources = {path: np.round(syllables(k, 0.8, 16000) * 2**14) / 2**15 for path, k in files.items()}
+            for path, samples in sources.items():
+                write(root / path, samples, 16000)
+            write(root / f"{split}/example{number:05}.wav", np.sum(list(sources.values()), axis=0), 16000)
+            lines.append("\t".join([f"{split}/example{number:05}.wav", *files]))
+        (root / f"{split}_example_list.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def noisy(tmp_path_factory) -> Path:
+    return make_noisy(tmp_path_factory.mktemp("enhancement"))
+
+
+@pytest.fixture(scope="session")
+def fuss(tmp_path_factory) -> Path:
+    folder = make_fuss(tmp_path_factory.mktemp("fuss"))
+    return make_fuss(folder, "ssdata_reverb")
+
+
 @pytest.fixture(scope="session")
 def libri2mix(tmp_path_factory) -> Path:
     return make_libri2mix(tmp_path_factory.mktemp("libri2mix"))

@@ -15,6 +15,8 @@ from mixit_lightning.data import prepared
 
 RECIPES = sorted(path.name for path in (ROOT / "recipes").iterdir() if path.is_dir() and path.name != "__pycache__")
 
+LISTS = ("datamodule.validation_count=2", "datamodule.test_count=4")
+
 CASES = {
     "synthetic": ("synthetic", "datamodule.validation_counts=[0,2]", "datamodule.test_counts=[0,4]"),
     "speech-folder": ("speech-folder", "objective=semi-supervised", "objective.labelled_share=0.5", *COUNTS),
@@ -28,6 +30,10 @@ CASES = {
     "libri2mix": ("libri2mix",),
     "libri2mix-both": ("libri2mix", "datamodule.type=both"),
     "libri-1or2mix": ("libri-1or2mix", "objective=pit"),
+    "enhancement": ("enhancement", "objective=semi-supervised", "objective.labelled_share=0.5", *LISTS),
+    "fuss": ("fuss", "datamodule.silent_share=0.5", "objective.sparsity=4"),
+    "fuss-reverberant": ("fuss", "reverberant=true", "objective=pit", "datamodule.dynamic=true"),
+    "fuss-least-squares": ("fuss", "objective.search=least_squares", "num_outputs=12"),
 }
 """Runs on generated recordings, and on real ones where there are such."""
 
@@ -37,6 +43,7 @@ REAL = {
     "wsj0-1or2mix": CORPORA / "wsj0-2mix" / "expected",
     "libri2mix": CORPORA / "libri2mix" / "expected",
     "libri-1or2mix": CORPORA / "libri2mix" / "expected",
+    "enhancement": CORPORA,
 }
 
 NUM_TEST = {
@@ -46,14 +53,18 @@ NUM_TEST = {
     "wsj0-1or2mix": {"1": 2, "2": 2},
     "libri2mix": {"2": 2},
     "libri-1or2mix": {"1": 2, "2": 2},
+    "enhancement": {"2": 4},
+    "fuss": {"1": 1, "2": 1, "3": 1, "4": 1},
 }
 """Test mixtures by number of sources."""
 
+NUM_OUTPUTS = {"enhancement": 3, "fuss": 8}
+
 
 @pytest.fixture(scope="session")
-def generated(speech, two_speakers, libri2mix):
+def generated(speech, two_speakers, libri2mix, noisy, fuss):
     """Data roots of generated recordings."""
-    prepared = {"wsj0-2mix": two_speakers, "wsj0-1or2mix": two_speakers}
+    prepared = {"wsj0-2mix": two_speakers, "wsj0-1or2mix": two_speakers, "enhancement": noisy, "fuss": fuss}
     return {"speech-folder": speech, "libri2mix": libri2mix, "libri-1or2mix": libri2mix} | prepared
 
 
@@ -67,6 +78,8 @@ def finished(request, run, generated):
 @pytest.fixture(scope="session", params=[case for case in CASES if not case.startswith("synthetic")])
 def finished_with_real_recordings(request, run):
     recipe, *overrides = CASES[request.param]
+    if recipe == "fuss":
+        pytest.skip("made of real recordings in test_fuss.py")
     if not REAL[recipe].is_dir():
         pytest.skip("the recordings beside the repository are absent")
     return recipe, run(recipe, *overrides, f"data={REAL[recipe]}")
@@ -74,16 +87,18 @@ def finished_with_real_recordings(request, run):
 
 def check_run(recipe, folder):
     """A run is complete, its figures are numbers and its provenance is there."""
+    config = (folder / "config.yaml").read_text()
     results = json.loads((folder / "results.json").read_text())
     metrics = results["metrics"]
-    for name in ("si_snri", "msi", "momi"):
+    for name in ("si_snri", "estoi" if recipe == "enhancement" else "msi", "momi"):
         assert math.isfinite(metrics[name])
-    assert (metrics["one_source"] is not None) == ("1" in NUM_TEST[recipe])
+    assert (metrics.get("one_source") is not None) == ("1" in NUM_TEST[recipe])
     assert results["recipe"] == recipe and results["run"] == folder.name
     assert results["num_examples"] == sum(NUM_TEST[recipe].values())
     assert results["num_examples_by_sources"] == NUM_TEST[recipe]
     assert results["trained_with"]["steps"] == 4 and results["seed"] == 0
-    assert "val/loss" in results["selection_rule"] and "4 outputs" in results["selection_rule"]
+    assert "val/loss" in results["selection_rule"]
+    assert f"{NUM_OUTPUTS.get(recipe, 4)} outputs" in results["selection_rule"] or "num_outputs: 12" in config
     assert results["commit"] and results["hardware"]["cpu"] and results["versions"]["torch"] == version("torch")
     assert results["wall_time"]["train"] > 0 and results["wall_time"]["evaluate"] > 0
     assert (folder / "report.html").stat().st_size > 10_000
@@ -136,17 +151,18 @@ def test_every_recipe_does_so_with_real_recordings(finished_with_real_recordings
 
 
 def test_examples_are_at_the_rate_of_the_recipe_and_add_up(finished):
-    _, folder = finished
+    recipe, folder = finished
     rate = 16000 if "sample_rate: 16000" in (folder / "config.yaml").read_text() else 8000
+    num_outputs = 12 if "num_outputs: 12" in (folder / "config.yaml").read_text() else NUM_OUTPUTS.get(recipe, 4)
     mixtures = sorted(folder.glob("examples/*/mixture.wav"))
     assert mixtures
     for path in mixtures:
         mixture, sample_rate = soundfile.read(path)
         outputs = [soundfile.read(other)[0] for other in sorted(path.parent.glob("output_*.wav"))]
         references = [soundfile.read(other)[0] for other in sorted(path.parent.glob("reference_*.wav"))]
-        assert sample_rate == rate and len(outputs) == 4 and len(references) in (1, 2)
-        # Each of up to five files is rounded to 16 bits.
-        np.testing.assert_allclose(sum(outputs), mixture, atol=5 / 2**15)
+        assert sample_rate == rate and len(outputs) == num_outputs and 1 <= len(references) <= 4
+        # Each file is rounded to 16 bits.
+        np.testing.assert_allclose(sum(outputs), mixture, atol=(num_outputs + 1) / 2**15)
         if "type: both" not in (folder / "config.yaml").read_text():
             np.testing.assert_allclose(sum(references), mixture, atol=5 / 2**15)
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ..objectives import mixit
-from ..objectives.admissible import AdmissibleSet, mixit_set, pit_set
+from ..objectives.admissible import MAX_ASSIGNMENTS, AdmissibleSet, mixit_set, pit_set
+from ..objectives.matching import Search
 from ..objectives.search import RowEnergies, best_mixing_matrix
 from ..objectives.signal_loss import SILENT_RMS
 
@@ -51,7 +52,8 @@ class Scores(NamedTuple):
     one_source: Tensor
     """`(batch,)` dB, SI-SNR of the best output for inputs of one source (1S); NaN for the others."""
     si_snri_oracle_remix: Tensor
-    """`(batch,)` dB, improvement where all outputs are summed up in the best way; NaN for one source."""
+    """`(batch,)` dB, improvement where all outputs are summed up in the best way; NaN for one source, and for so many
+    outputs and sources that not all ways can be tried."""
     num_active_outputs: Tensor
     """`(batch,)`, to compare with `num_references`: fewer is under-separation, more is over-separation."""
     num_found: Tensor
@@ -102,10 +104,11 @@ def separation_scores(estimates: Tensor, references: Tensor, mixtures: Tensor) -
         if count == 1:
             values["one_source"][chosen] = after.mean(-1)
         else:
-            remix = best_by_si_snr(signals, targets, mixit_set(signals.shape[1], count, signals.device))
             values["si_snri"][chosen] = (after - before).mean(-1)
             values["si_snri_found"][chosen] = ((after - before) * found).sum(-1) / found.sum(-1)
-            values["si_snri_oracle_remix"][chosen] = (si_snr(remix @ signals, targets) - before).mean(-1)
+            if count ** signals.shape[1] <= MAX_ASSIGNMENTS:
+                remix = best_by_si_snr(signals, targets, mixit_set(signals.shape[1], count, signals.device))
+                values["si_snri_oracle_remix"][chosen] = (si_snr(remix @ signals, targets) - before).mean(-1)
         matrices[active & chosen[:, None]] = matrix.flatten(0, 1)
     return Scores(
         num_references=counts,
@@ -122,7 +125,7 @@ def is_active(signals: Tensor) -> Tensor:
     return signals.square().sum(-1) > SILENT_RMS**2 * signals.shape[-1]
 
 
-def momi(estimates: Tensor, mixtures: Tensor, admissible: Tensor | None = None) -> Tensor:
+def momi(estimates: Tensor, mixtures: Tensor, admissible: Tensor | None = None, search: Search = "exact") -> Tensor:
     """MoMi: SI-SNR improvement of the mixtures rebuilt from the outputs for their sum; needs no references.
 
     The mixing matrix is the one that MixIT's loss chooses. A mixture that it gives no output is not rebuilt, and counts
@@ -132,11 +135,12 @@ def momi(estimates: Tensor, mixtures: Tensor, admissible: Tensor | None = None) 
         estimates: `(batch, output, time)`, from the mixture of mixtures.
         mixtures: `(batch, mixture, time)`.
         admissible: see `mixit`.
+        search: see `mixit`.
 
     Returns:
         `(batch,)` in dB, mean over the mixtures.
     """
-    matrix = mixit(estimates, mixtures, admissible=admissible).mixing_matrix
+    matrix = mixit(estimates, mixtures, admissible=admissible, search=search).mixing_matrix
     gain = si_snr(matrix @ estimates, mixtures) - si_snr(mixtures.sum(1, keepdim=True), mixtures)
     return torch.where(matrix.any(-1), gain, 0).mean(-1)
 

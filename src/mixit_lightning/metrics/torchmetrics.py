@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from ..objectives.matching import Search
 from .functional import Scores, momi, separation_scores
 
 
@@ -186,14 +187,16 @@ class MoMi(Mean):
 
     Args:
         admissible: assignments of outputs to mixtures, where not all are allowed.
+        search: of the mixing matrix, see `mixit`.
     """
 
     selection_rule = "best mixing matrix (MixIT loss); mean over mixtures of mixtures"
 
-    def __init__(self, admissible: Tensor | None = None) -> None:
+    def __init__(self, admissible: Tensor | None = None, search: Search = "exact") -> None:
         super().__init__()
         self.admissible = admissible
+        self.search: Search = search
 
     def update(self, estimates: Tensor, mixtures: Tensor) -> None:
         """Add a batch, see `momi` for shapes."""
-        self.add(momi(estimates, mixtures, self.admissible))
+        self.add(momi(estimates, mixtures, self.admissible, self.search))

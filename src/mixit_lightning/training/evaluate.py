@@ -18,6 +18,7 @@ from ..data import EvaluationBatch, MixtureDataModule
 from ..data.audio import write
 from ..files import replacing
 from ..metrics import MoMi, Scoring, momi
+from ..objectives import Objective
 from .checkpoints import load_checkpoint
 from .run import TRAINING_RECORD, provenance
 from .train import build_module
@@ -41,7 +42,7 @@ def evaluate(config: Config) -> Path:
     device = torch.device("cuda" if torch.cuda.is_available() and settings.trainer.accelerator != "cpu" else "cpu")
     separator = module.separator.to(device).eval()
 
-    rows, metrics = score(separator, module.scoring, module.objective.admissible, datamodule.test_dataloader(), device)
+    rows, metrics = score(separator, module.scoring, module.objective, datamodule.test_dataloader(), device)
     config.folder.mkdir(parents=True, exist_ok=True)
     with replacing(config.folder / "examples.csv") as partial:
         rows.to_csv(partial, index=False, float_format="%.4f")
@@ -72,21 +73,21 @@ def evaluate(config: Config) -> Path:
 def score(
     separator: nn.Module,
     scoring: Scoring,
-    admissible: Tensor | None,
+    objective: Objective,
     batches: DataLoader[EvaluationBatch],
     device: torch.device,
 ) -> tuple[pd.DataFrame, dict[str, float | None]]:
     """A row an example, and the metrics over all of them; None where a metric applies to no example."""
     metrics = {name: metric.to(device) for name, metric in scoring.metrics().items()}
-    admissible = None if admissible is None else admissible.to(device)
-    mom_metric = MoMi(admissible).to(device)
+    restriction = objective.admissible, objective.search
+    mom_metric = MoMi(*restriction).to(device)
     rows: list[dict[str, Any]] = []
     for batch in track(batches, "Separating the test mixtures", total=len(batches)):
         mixtures, references, partners = (part.to(device) for part in batch[:3])
         moms = torch.cat([mixtures[:, None], partners], dim=1)
         from_sums = separator(moms.sum(1))
         mom_metric.update(from_sums, moms)
-        momis = momi(from_sums, moms, admissible)
+        momis = momi(from_sums, moms, *restriction)
         scores = scoring.scores(separator(mixtures), references, mixtures, final=True)
         for metric in metrics.values():
             metric.add_scores(scores)

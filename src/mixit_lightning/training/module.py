@@ -46,7 +46,7 @@ class SeparationModule(lightning.LightningModule):
         self.schedule = schedule
         self.scoring = scoring or SeparationScoring()
         self.labelled_metrics = nn.ModuleDict(self.scoring.metrics())
-        self.momi = MoMi(self.objective.admissible)
+        self.momi = MoMi(objective.admissible, objective.search)
         self.names: list[str] = []
 
     def forward(self, mixtures: Tensor) -> Tensor:

@@ -215,7 +215,7 @@ class Enhancement(MixtureDataModule):
     def __init__(
         self,
         root: str | None,
-        folders: Mapping[Split, Mapping[str, str]],
+        folders: Mapping[Split, Mapping[str, str | None]],
         validation_prefixes: Sequence[str],
         snr: Sequence[float],
         max_level: float,
@@ -228,7 +228,8 @@ class Enhancement(MixtureDataModule):
         if len(snr) != 2 or not snr[0] <= snr[1]:
             raise UserError(f"datamodule.snr={list(snr)} must be the lowest and the highest ratio in dB")
         self.folders: dict[Split, dict[str, Path]] = {
-            split: {kind: Path(path) for kind, path in kinds.items()} for split, kinds in folders.items()
+            split: {kind: Path(path) for kind, path in kinds.items() if path is not None}
+            for split, kinds in folders.items()
         }
         self.root = root
         if root is not None:

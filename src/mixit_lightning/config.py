@@ -134,18 +134,18 @@ def compose_settings(recipe: str, texts: list[str], overrides: list[Override]) -
     except (HydraException, OmegaConfBaseException) as error:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             known = list(keys(compose("config", overrides=base)))
-        raise explain(overrides, known, error) from error
+        raise explain(recipe, overrides, known, error) from error
 
 
-def explain(overrides: list[Override], known: list[str], error: Exception) -> UserError:
+def explain(recipe: str, overrides: list[Override], known: list[str], error: Exception) -> UserError:
     """Say which override names a group option or a key that does not exist."""
     for override in overrides:
-        group = ROOT / "conf" / override.key_or_group
-        value = override.value()
-        if group.is_dir():
-            options = sorted(path.stem for path in group.glob("*.yaml"))
+        name, value = override.key_or_group, override.value()
+        groups = [ROOT / "conf" / name, ROOT / "recipes" / recipe / name]
+        options = sorted(path.stem for group in groups for path in group.glob("*.yaml"))
+        if options:
             if value not in options:
-                return UserError(f"{override.input_line}: there is no such {group.name}{nearest(str(value), options)}")
+                return UserError(f"{override.input_line}: there is no such {name}{nearest(str(value), options)}")
         elif override.key_or_group not in known and not override.is_add():
             return UserError(f"{override.input_line}: there is no such key{nearest(override.key_or_group, known)}")
     return UserError(first_line(error))

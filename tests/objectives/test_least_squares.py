@@ -100,6 +100,9 @@ def test_forty_outputs_are_not_too_many():
     assert mixit(estimates, mixtures, search="least_squares").loss.shape == (2,)
     with pytest.raises(ValueError, match="exact search takes at most"):
         mixit(estimates, mixtures)
+    Objective(0.0, search="least_squares").check_outputs(40)
+    with pytest.raises(ValueError, match=r"exact search takes at most 1048576; set objective\.search=least_squares"):
+        Objective(0.0).check_outputs(40)
 
 
 def test_an_objective_takes_it_by_name():

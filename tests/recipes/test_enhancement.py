@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mixit_lightning.cli import main
 from mixit_lightning.config import load_config
 from mixit_lightning.data import recordings as pool_module
 from mixit_lightning.data.batches import EvaluationDataset
@@ -298,3 +299,89 @@ def test_real_speech_and_noise_are_found_and_kept_apart():
         "test": 168 + 73,
     }
     assert all(path.relative_to(CORPORA).parts[1] == split for split, paths in splits.items() for path in paths)
+
+
+# Bad input
+
+
+@pytest.fixture
+def copy(noisy, tmp_path):
+    return shutil.copytree(noisy, tmp_path / "data")
+
+
+def refused(capfd, *words):
+    assert main(["train", "recipe=enhancement", *SHORT, "debug=fast", *words]) == 1
+    return capfd.readouterr().err.strip().splitlines()[-1]
+
+
+def test_a_noisy_recording_without_its_clean_version(copy, capfd):
+    path = copy / "clean" / "train" / "a" / "noisy10.wav"
+    path.unlink()
+    message = refused(capfd, f"data={copy}", "objective=pit")
+    assert message.startswith(f"mixit: {path}: missing, the clean version of {copy / 'noisy'}")
+
+
+def test_a_clean_version_of_another_length(copy, capfd):
+    path = copy / "clean" / "test" / "a" / "noisy2010.wav"
+    write(path, syllables(0, 0.3, 16000), 16000)
+    message = refused(capfd, f"data={copy}")
+    assert message.startswith(f"mixit: {path}: 4800 samples at 16000 Hz") and "they must go together" in message
+
+
+@pytest.mark.parametrize(
+    ("missing", "objective", "needed"),
+    [("noise", "mixit", "noise/train"), ("noise", "semi-supervised", "noise/train")],
+)
+def test_no_noise_alone(copy, capfd, missing, objective, needed):
+    shutil.rmtree(copy / missing)
+    message = refused(capfd, f"data={copy}", f"objective={objective}", "objective.labelled_share=0.5")
+    assert f"{copy / needed}: no such folder" in message
+
+
+def test_nothing_that_could_be_labelled(copy, capfd):
+    for kind in ("clean", "speech"):
+        shutil.rmtree(copy / kind)
+    assert f"{copy / 'speech/train'}: no such folder" in refused(capfd, f"data={copy}", "objective=pit")
+
+
+def test_a_layout_without_its_noise(tmp_path, capfd):
+    message = refused(capfd, f"data={make_voicebank(tmp_path)}", "layout=voicebank-demand", "objective=mixit")
+    assert "datamodule.folders.train.noise: no such folder" in message
+
+
+def test_validation_speakers_that_are_not_there(tmp_path, capfd):
+    data = make_voicebank(tmp_path)
+    words = [f"data={data}", f"noise={data / 'DEMAND'}", "layout=voicebank-demand"]
+    message = refused(capfd, *words, "datamodule.validation_prefixes=[p999_]")
+    assert "nothing is left for valid by datamodule.validation_prefixes=[p999_]" in message
+
+
+def test_noise_too_short_to_be_repeated(simulated, capfd):
+    for path in (simulated / "noise" / "train").iterdir():
+        write(path, syllables(0, 0.2, 16000), 16000)
+    message = refused(capfd, f"data={simulated}")
+    assert str(simulated / "noise" / "train") in message and "remove recordings of half a second and less" in message
+
+
+@pytest.mark.parametrize("kind", ["speech", "noise"])
+def test_silent_recordings(simulated, capfd, kind):
+    for path in (simulated / kind / "train").rglob("*.wav"):
+        write(path, np.zeros(12000), 16000)
+    message = refused(capfd, f"data={simulated}")
+    assert str(simulated / kind / "train") in message and "is silent throughout; remove it" in message
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("datamodule.snr=[10,-5]", "datamodule.snr=[10, -5]"),
+        ("datamodule.snr=[3]", "datamodule.snr=[3]"),
+        ("sample_rate=11025", "PESQ is defined for 8000 and 16000 Hz"),
+        ("num_outputs=4", "objective.admissible assigns 3 outputs, but num_outputs=4"),
+        ("objective.search=least_squares", "goes with all assignments only"),
+        ("objective.search=best", "objective.search=best does not exist"),
+        ("layout=voicebank", "did you mean voicebank-demand"),
+    ],
+)
+def test_settings_that_do_not_fit(simulated, capfd, word, message):
+    assert message in refused(capfd, f"data={simulated}", word)

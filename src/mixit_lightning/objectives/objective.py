@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .admissible import check_size
 from .matching import Search, check_search, mixit, pit
 from .sparsity import output_sparsity
 
@@ -71,6 +72,22 @@ class Objective(nn.Module):
         for name, assignments in (("admissible", admissible), ("admissible_references", admissible_references)):
             table = None if assignments is None else torch.tensor([list(row) for row in assignments])
             self.register_buffer(name, table, persistent=False)
+
+    def check_outputs(self, num_outputs: int) -> None:
+        """Refuse a number of outputs that this objective cannot assign, before anything is computed.
+
+        Raises:
+            ValueError: assignments of another number of outputs, or too many of them for the exact search.
+        """
+        for name in ("admissible", "admissible_references"):
+            table = getattr(self, name)
+            if table is not None and table.shape[1] != num_outputs:
+                raise ValueError(f"objective.{name} assigns {table.shape[1]} outputs, but num_outputs={num_outputs}")
+        if self.search == "exact" and self.admissible is None:
+            try:
+                check_size(self.num_mixtures**num_outputs, f"{self.num_mixtures} mixtures and {num_outputs} outputs")
+            except ValueError as error:
+                raise ValueError(f"{error}; set objective.search=least_squares") from error
 
     def examples(self, mixtures: Tensor, references: Tensor) -> Examples:
         """Make the inputs of a batch: mixtures of mixtures are added up here, on the device.

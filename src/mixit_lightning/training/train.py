@@ -79,10 +79,19 @@ def consult(inventory: Inventory | None) -> None:
 
 
 def build_module(settings: DictConfig) -> SeparationModule:
-    """Separator, objective, scoring and optimizer of a config."""
+    """Separator, objective, scoring and optimizer of a config.
+
+    Raises:
+        UserError: one refuses its settings, or the objective the number of outputs.
+    """
+    objective = build(settings, "objective")
+    try:
+        objective.check_outputs(settings.num_outputs)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     return SeparationModule(
         separator=build(settings, "separator"),
-        objective=build(settings, "objective"),
+        objective=objective,
         scoring=build(settings, "scoring"),
         optimizer=build(settings, "optimizer"),
         schedule=build(settings, "schedule"),

@@ -417,7 +417,9 @@ def curve_panels(curves: "pd.DataFrame") -> "list[Callable[[Axes], str]]":
     """The panels there is something to draw in."""
     names = list(curves.dropna(subset=["metric", "value"])["metric"].unique())
     losses = [name for name in names if name.endswith("loss")]
-    metrics = [f"val/{name}" for name in METRICS if f"val/{name}" in names and name not in UNITS]
+    # MSi by the number of sources would hide the others.
+    metrics = [name for name in METRICS if name not in UNITS and not name.startswith("msi_")]
+    metrics = [f"val/{name}" for name in metrics if f"val/{name}" in names]
     panels: list[Callable[[Axes], str]] = []
     if losses:
         panels.append(lambda axes: draw_losses(axes, curves, losses))

@@ -184,7 +184,10 @@ def keep_examples(
         values = {
             name: value
             for name, value in rows.loc[number].items()
-            if name != "name" and value == value and not str(name).startswith("energy_share")
+            if name != "name"
+            and value == value
+            and not str(name).startswith("energy_share")
+            and "found" not in str(name)
         }
         entries.append({"folder": str(number), "name": item.name, "why": why, "metrics": values, "matched": matched})
     (partial / "examples.json").write_text(json.dumps(entries, indent=2, default=float) + "\n")

@@ -22,6 +22,9 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 KINDS = ("noisy", "clean", "speech", "noise")
 """What there may be a folder of, for every split."""
 
+QUIET = 1e-3
+"""RMS of a stretch to that of its recording, below which it counts as silent."""
+
 TEST_NOISE_SECONDS = 30
 """Noise alone that is cut to the length of a test mixture."""
 
@@ -88,8 +91,8 @@ class NoiseAlone:
         name, noise = self.noise.draw_any(rng, length or self.length)
         snr = rng.uniform(*self.snr)
         level = rng.uniform(-self.max_level, self.max_level) - snr
-        # The stretch is what is heard, a silent one stays silent.
-        rms = max(float(np.sqrt(np.mean(np.square(noise, dtype=np.float64)))), 1e-6)
+        # The stretch is what is heard, but a silent one stays silent.
+        rms = max(float(np.sqrt(np.mean(np.square(noise, dtype=np.float64)))), QUIET)
         samples = torch.from_numpy((REFERENCE_RMS * 10 ** (level / 20) / rms * noise).astype(np.float32))
         return Mixture(f"{name}_{snr:+.2f}", samples, samples.new_zeros(0, len(samples)))
 
@@ -231,6 +234,10 @@ class Enhancement(MixtureDataModule):
             split: {kind: Path(path) for kind, path in kinds.items() if path is not None}
             for split, kinds in folders.items()
         }
+        if min(validation_count, test_count) < 1:
+            raise UserError("datamodule.validation_count and datamodule.test_count must be positive")
+        if isinstance(validation_prefixes, str):
+            raise UserError(f"datamodule.validation_prefixes must be a list: [{validation_prefixes}]")
         self.root = root
         if root is not None:
             places: dict[Split, dict[str, Path]] = {
@@ -261,9 +268,14 @@ class Enhancement(MixtureDataModule):
 
         Validation without labelled examples takes recordings without references first.
         """
+        kinds = set(self.folders[split])
         blind = split == "valid" and self.labelled_share == 0
+        if blind and "noisy" in self.folders["train"]:
+            self.pool(split, "noisy")  # must be there: clean speech in its place would be opened
+        if split == "valid" and not blind and not {"noisy", "clean"} <= kinds:
+            self.pool(split, "speech")  # must be there: labelled training is judged by references
         recordings = (self.recorded(split) if blind else None) or self.paired(split)
-        if not recordings and "speech" not in self.folders[split]:
+        if not recordings and "speech" not in kinds:
             recordings = self.recorded(split)
         if recordings:
             return RecordedList(recordings, LIST_SEEDS[split])
@@ -339,7 +351,7 @@ class Enhancement(MixtureDataModule):
         for split, kinds in self.folders.items():
             for kind, folder in kinds.items():
                 for path in find_audio(folder):
-                    name = f"{kind}/{path.relative_to(folder)}"
+                    name = f"{kind}/{split}/{path.relative_to(folder)}"  # numbers may start again in every split
                     items.setdefault(path, Item(f"{kind}/{split}", name, {"recording": path}))
         root = Path(self.root) if self.root is not None else next(iter(self.folders["train"].values()))
         return Inventory(root, list(items.values()), self.sample_rate, may_be_higher=True, any_channels=True)

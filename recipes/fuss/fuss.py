@@ -1,5 +1,6 @@
 """Universal separation: the Free Universal Sound Separation set (FUSS), with or without unlabelled clips."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,12 @@ import numpy as np
 import torch
 
 from mixit_lightning.data import Mixture, MixtureDataModule, PreparedMixtures, RecordingPool, Row, Split, make_rows
-from mixit_lightning.data.audio import read
+from mixit_lightning.data.audio import find_audio, read
 from mixit_lightning.data.mixture import TrainingMixtures, fit_length, generator
 from mixit_lightning.data.prepared import part_rows
 from mixit_lightning.doctor.inventory import Inventory, Item
 from mixit_lightning.errors import UserError
+from mixit_lightning.objectives.admissible import MAX_ASSIGNMENTS
 from mixit_lightning.preparation.jobs import JOURNAL
 
 FOLDERS: dict[Split, str] = {"train": "train", "valid": "validation", "test": "eval"}
@@ -46,7 +48,7 @@ class Clips:
 
 
 class Recombined:
-    """New mixtures of the sources of a list: the background of one example, and foregrounds of others.
+    """New mixtures of the sources of a list: the background of one example, and foregrounds of any.
 
     Every source keeps its level. The number of sources is that of a random example.
 
@@ -119,6 +121,8 @@ class Fuss(MixtureDataModule):
         super().__init__(**settings)
         name = "ssdata_reverb" if reverberant else "ssdata"
         self.folder = Path(data) / name if (Path(data) / name).is_dir() else Path(data)
+        if self.folder.name in {"ssdata", "ssdata_reverb"} - {name}:
+            raise UserError(f"data={data}: reverberant={str(reverberant).lower()} needs {name}; give the folder above")
         self.unlabelled = None if unlabelled is None else Path(unlabelled)
         self.dynamic = dynamic
         self.num_outputs = num_outputs
@@ -148,6 +152,9 @@ class Fuss(MixtureDataModule):
             UserError: no list, a source that is listed but missing, or more sources than outputs.
         """
         path, listed = self.listed(split)
+        most = max(len(files) - 1 for files in listed)
+        if most <= self.num_outputs and math.perm(self.num_outputs, most) > MAX_ASSIGNMENTS:
+            raise UserError(f"num_outputs={self.num_outputs}: too many to match them with {most} sources; set it to 32")
         for number, files in enumerate(listed, 1):
             if len(files) - 1 > self.num_outputs:
                 raise UserError(
@@ -174,7 +181,7 @@ class Fuss(MixtureDataModule):
         return path, files
 
     def inventory(self) -> Inventory:
-        """Mixtures with their sources, by the lists, and the clips."""
+        """Mixtures with their sources, by the lists, and the clips; these may have any rate and number of channels."""
         items = [
             Item(FOLDERS[split], files[0].stem, {"mixture": files[0], **{path.stem: path for path in files[1:]}})
             for split in FOLDERS
@@ -182,6 +189,8 @@ class Fuss(MixtureDataModule):
         ]
         # Names are numbers, which start again in every split.
         items = [item._replace(name=f"{item.split}/{item.name}") for item in items]
+        for path in find_audio(self.unlabelled) if self.unlabelled else []:
+            items.append(Item("unlabelled", str(path), {"recording": path}))
         own = (self.folder / JOURNAL).exists()  # made by `mixit prepare`
         counts = {} if own else STANDARD_COUNTS
         return Inventory(self.folder, items, self.sample_rate, may_repeat=True, standard_counts=counts)

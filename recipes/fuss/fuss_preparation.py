@@ -21,6 +21,9 @@ from mixit_lightning.preparation.mixing import WAV_HEADER, write_wav
 BACKGROUND_RMS = 10 ** (-45 / 20)
 """Room for three foregrounds 25 dB above it."""
 
+QUIET = 1e-3
+"""RMS of a stretch to that of its recording, below which it counts as silent."""
+
 PEAK = 0.9
 """An example that would be louder is made softer as a whole."""
 
@@ -56,6 +59,10 @@ def prepare(
     """
     if backgrounds is None or foregrounds is None:
         raise UserError("prepare needs backgrounds=PATH and foregrounds=PATH, which hold a folder for every split")
+    if len(snr) != 2 or not snr[0] <= snr[1]:
+        raise UserError(f"preparation.snr={list(snr)} must be the lowest and the highest ratio in dB")
+    if len(splits) != len(FOLDERS) or len(counts) != len(FOLDERS) or min(counts) < 1:
+        raise UserError("preparation.splits and preparation.counts must name training, validation and test, all three")
     root = Path(data) / "ssdata"
     length = round(duration * sample_rate)
     what = f"{backgrounds} {foregrounds} {length} {sample_rate} {max_foregrounds} {list(snr)} {seed}"
@@ -111,9 +118,7 @@ def make_example(
     """Write one mixture and its sources."""
     rng = generator(*seeds)
     num_foregrounds = len(files) - 2
-    _, background = lasting.draw_any(rng, length)
-    background = background / max(float(np.sqrt(np.mean(background**2))), 1e-3)
-    sources = [BACKGROUND_RMS * background]
+    sources = [BACKGROUND_RMS * draw_background(lasting, rng, length)]
     for place in rng.choice(len(happening.groups), num_foregrounds, replace=False):
         _, sound = happening.draw(happening.groups[place], rng, None)
         # Its loudest moment is heard, wherever it begins and ends.
@@ -129,3 +134,17 @@ def make_example(
     # Rounded before they are added, so that sources add up to their mixture exactly.
     for path, signal in zip(files, [np.sum(steps, axis=0), *steps], strict=True):
         write_wav(path, signal, happening.sample_rate)
+
+
+def draw_background(lasting: RecordingPool, rng: np.random.Generator, length: int) -> np.ndarray:
+    """A stretch with sound at RMS 1; recordings may have silence in them.
+
+    Raises:
+        UserError: there is hardly anything but silence.
+    """
+    for _ in range(20):
+        name, background = lasting.draw_any(rng, length)
+        rms = float(np.sqrt(np.mean(np.square(background, dtype=np.float64))))
+        if rms > QUIET:
+            return background / rms
+    raise UserError(f"{name}: backgrounds must last, but this one and others are silent most of the time; remove them")

@@ -63,6 +63,7 @@ class RecordingPool:
             as well, and so stand in for more speakers (Ko et al., "Audio Augmentation for Speech Recognition",
             Interspeech 2015).
         repeats: whether recordings that are too short are repeated, as suits noise, not padded, as suits speech.
+        decoded: where samples are kept, if another pool shares them.
 
     Raises:
         UserError: a speed is not between 0.5 and 2.
@@ -75,6 +76,7 @@ class RecordingPool:
         speeds: Sequence[float] = (1.0,),
         *,
         repeats: bool = False,
+        decoded: DecodedRecordings | None = None,
     ) -> None:
         if not speeds or not all(0.5 <= speed <= 2 for speed in speeds):
             raise UserError(f"datamodule.speeds={list(speeds)} must be factors between 0.5 and 2, such as 0.9")
@@ -85,7 +87,7 @@ class RecordingPool:
         self.sample_rate = sample_rate
         self.speeds = tuple(speeds)
         self.repeats = repeats
-        self.decoded = DecodedRecordings(sample_rate)
+        self.decoded = decoded or DecodedRecordings(sample_rate)
 
     @classmethod
     def of_speakers(cls, folder: Path, sample_rate: int, speeds: Sequence[float] = (1.0,)) -> Self:
@@ -137,7 +139,8 @@ class RecordingPool:
             raise UserError(
                 f"objective.labelled_share={share} of {len(recordings)} recordings leaves a part without any"
             )
-        one, other = (RecordingPool(part, self.sample_rate, self.speeds, repeats=self.repeats) for part in parts)
+        options = {"repeats": self.repeats, "decoded": self.decoded}
+        one, other = (RecordingPool(part, self.sample_rate, self.speeds, **options) for part in parts)
         return one, other
 
     def draw_any(self, rng: np.random.Generator, length: int | None) -> tuple[str, np.ndarray]:
@@ -161,7 +164,7 @@ class RecordingPool:
                 try:
                     samples = repeat(samples, length, self.sample_rate)
                 except ValueError as error:
-                    raise UserError(f"{path}: {error}; remove recordings of half a second and less") from error
+                    raise UserError(f"{path}: {error}; remove recordings below 0.6 s") from error
             else:
                 before = rng.integers(length - len(samples) + 1)
                 samples = np.pad(samples, (before, length - len(samples) - before))

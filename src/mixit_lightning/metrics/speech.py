@@ -24,7 +24,7 @@ class SpeechScores(NamedTuple):
     si_snr: Tensor
     """`(batch,)` dB."""
     si_snri: Tensor
-    """`(batch,)` dB, the difference of the two."""
+    """`(batch,)` dB, the difference of the two; NaN where there is nothing but speech."""
     input_estoi: Tensor
     """`(batch,)`, 0 to 1; NaN where it was not asked for or the speech is too short."""
     estoi: Tensor
@@ -59,11 +59,15 @@ def speech_scores(
         matrices[known, 0, 0] = 1
         values["input_si_snr"][known] = si_snr(mixture, speech)
         values["si_snr"][known] = si_snr(output, speech)
-        values["si_snri"] = values["si_snr"] - values["input_si_snr"]
+        # Speech without noise cannot be improved.
+        values["si_snri"] = (values["si_snr"] - values["input_si_snr"]).where(active.sum(-1) > 1, torch.nan)
         if perceptual:
             for prefix, signals in (("input_", mixture), ("", output)):
                 values[f"{prefix}estoi"][known] = each(estoi, speech, signals, sample_rate)
                 values[f"{prefix}pesq"][known] = each(pesq, speech, signals, sample_rate)
+            for name in ("estoi", "pesq"):  # both or none, so that means are over the same examples
+                unknown_pair = values[name].isnan() | values[f"input_{name}"].isnan()
+                values[name][unknown_pair] = values[f"input_{name}"][unknown_pair] = torch.nan
     return SpeechScores(num_references=active.sum(-1), mixing_matrix=matrices, **values)
 
 
@@ -93,6 +97,6 @@ def pesq(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float
     from pesq import pesq as compute
 
     if not estimate.any():
-        return np.nan
+        return 1.0  # the worst there is; the algorithm itself needs some sound
     score = compute(sample_rate, reference, estimate, PESQ_MODES[sample_rate], on_error=PesqError.RETURN_VALUES)
-    return np.nan if score == -1 else float(score)
+    return np.nan if score < 0 else float(score)  # one of its errors: too short, or no speech to be found

@@ -82,7 +82,10 @@ def pit_set(num_outputs: int, num_references: int, device: torch.device) -> Admi
     free = torch.ones(len(chosen), num_outputs, dtype=torch.long, device=device).scatter_(1, chosen, 0)
     silent = num_references + free.cumsum(1) - 1
     references = torch.arange(num_references, device=device).expand_as(chosen)
-    return as_admissible_set(silent.scatter(1, chosen, references), num_outputs)
+    assignments = silent.scatter(1, chosen, references)
+    # Every target gets one output, so that the rows are the unit vectors.
+    rows = torch.eye(num_outputs, dtype=torch.float64, device=device)
+    return AdmissibleSet(assignments, rows, assignments.argsort(1))
 
 
 def check_size(count: int, what: str) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .admissible import check_size
+from .admissible import as_admissible_set, check_size
 from .matching import Search, check_search, mixit, pit
 from .sparsity import output_sparsity
 
@@ -79,10 +79,17 @@ class Objective(nn.Module):
         Raises:
             ValueError: assignments of another number of outputs, or too many of them for the exact search.
         """
-        for name in ("admissible", "admissible_references"):
+        for name, targets in (("admissible", self.num_mixtures), ("admissible_references", num_outputs)):
             table = getattr(self, name)
-            if table is not None and table.shape[1] != num_outputs:
+            if table is None:
+                continue
+            as_admissible_set(table, targets)
+            if table.shape[1] != num_outputs:
                 raise ValueError(f"objective.{name} assigns {table.shape[1]} outputs, but num_outputs={num_outputs}")
+            if len(missing := set(range(targets)) - set(table.unique().tolist())):
+                raise ValueError(
+                    f"objective.{name} leaves number {min(missing)} of 0 to {targets - 1} without any output"
+                )
         if self.search == "exact" and self.admissible is None:
             try:
                 check_size(self.num_mixtures**num_outputs, f"{self.num_mixtures} mixtures and {num_outputs} outputs")

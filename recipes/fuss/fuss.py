@@ -181,7 +181,7 @@ class Fuss(MixtureDataModule):
         return path, files
 
     def inventory(self) -> Inventory:
-        """Mixtures with their sources, by the lists, and the clips; these may have any rate and number of channels."""
+        """Mixtures with their sources, by the lists, and the clips."""
         items = [
             Item(FOLDERS[split], files[0].stem, {"mixture": files[0], **{path.stem: path for path in files[1:]}})
             for split in FOLDERS
@@ -193,4 +193,13 @@ class Fuss(MixtureDataModule):
             items.append(Item("unlabelled", str(path), {"recording": path}))
         own = (self.folder / JOURNAL).exists()  # made by `mixit prepare`
         counts = {} if own else STANDARD_COUNTS
-        return Inventory(self.folder, items, self.sample_rate, may_repeat=True, standard_counts=counts)
+        clips = self.unlabelled is not None  # which may have any rate and number of channels
+        return Inventory(
+            self.folder,
+            items,
+            self.sample_rate,
+            may_be_higher=clips,
+            any_channels=clips,
+            may_repeat=True,
+            standard_counts=counts,
+        )

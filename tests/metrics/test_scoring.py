@@ -159,9 +159,12 @@ def test_speech_that_is_perfect_silent_short_or_unknown(speech):
     perfect = SpeechScoring(16000).scores(references, references, mixtures, final=True)
     assert (perfect.estoi > 0.999).all() and (perfect.pesq > 4.6).all() and (perfect.si_snr > 100).all()
     silent = SpeechScoring(16000).scores(torch.zeros_like(references), references, mixtures, final=True)
-    assert silent.pesq.isnan().all() and (silent.si_snr < -100).all()
+    assert (silent.pesq == 1).all() and (silent.si_snr < -100).all()
     short = SpeechScoring(16000).scores(*(part[..., :2000] for part in speech), final=True)
-    assert short.estoi.isnan().all() and short.si_snri.isfinite().all()
+    assert short.estoi.isnan().all() and short.pesq.isnan().all() and short.input_pesq.isnan().all()
+    assert short.si_snri.isfinite().all()
+    alone = references * torch.tensor([1.0, 0.0])[:, None]
+    assert SpeechScoring(16000).scores(alone, alone, alone.sum(1), final=False).si_snri.isnan().all()
     unknown = SpeechScoring(16000).scores(references, references[:, :0], mixtures, final=True)
     assert unknown.num_references.tolist() == [0] * 3 and unknown.si_snri.isnan().all() and unknown.pesq.isnan().all()
 

@@ -19,11 +19,11 @@ def by_lapack(estimates, mixtures):
 
 
 @pytest.mark.parametrize("num_mixtures", [2, 3])
-@pytest.mark.parametrize("num_outputs", [2, 4, 8, 20])
+@pytest.mark.parametrize("num_outputs", [3, 4, 8, 20])
 @pytest.mark.parametrize("leak", [0.1, 1.0])
 def test_it_equals_the_solution_on_waveforms(num_outputs, num_mixtures, leak):
     torch.manual_seed(num_outputs)
-    estimates, mixtures = leaky_sources(6, num_outputs, num_mixtures, leak=leak)
+    estimates, mixtures = leaky_sources(6, num_outputs, num_mixtures, leak=leak, sound_everywhere=True)
     assert torch.equal(least_squares_mixing_matrix(estimates, mixtures), by_lapack(estimates, mixtures))
 
 
@@ -93,6 +93,21 @@ def test_a_faint_output_is_not_a_silent_one():
     mixtures = torch.stack([sources[:, 0] + sources[:, 3], sources[:, 1] + sources[:, 2]], 1)
     expected = torch.tensor([[1.0, 0, 0, 1], [0, 1, 1, 0]]).expand(8, -1, -1)
     assert torch.equal(least_squares_mixing_matrix(sources, mixtures), expected)
+
+
+def test_a_mixture_left_silent_gets_no_output():
+    torch.manual_seed(0)
+    estimates, mixtures = leaky_sources(50, 6, 2, leak=1.0)
+    mixtures[:25, 0], mixtures[25:, 1] = 0, 0
+    matrix = least_squares_mixing_matrix(estimates, mixtures)
+    assert (matrix[:25, 0] == 0).all() and (matrix[25:, 1] == 0).all() and every_output_goes_to_one_mixture(matrix)
+
+
+def test_outputs_that_are_no_numbers_show_in_the_loss():
+    estimates, mixtures = leaky_sources(2, 4, 2)
+    estimates[0, 1] = torch.nan
+    loss = mixit(estimates, mixtures, search="least_squares").loss
+    assert loss[0].isnan() and loss[1].isfinite()
 
 
 def test_forty_outputs_are_not_too_many():

@@ -15,6 +15,7 @@ from mixit_lightning.cli import main
 from mixit_lightning.config import load_config
 from mixit_lightning.data import recordings as pool_module
 from mixit_lightning.data.batches import EvaluationDataset
+from mixit_lightning.doctor.diagnosis import examine_names
 from mixit_lightning.objectives import mixit, negative_thresholded_snr
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit.npz"
@@ -356,11 +357,28 @@ def test_validation_speakers_that_are_not_there(tmp_path, capfd):
     assert "nothing is left for valid by datamodule.validation_prefixes=[p999_]" in message
 
 
+def test_validation_that_would_open_other_files_or_have_no_references(copy, capfd):
+    shutil.rmtree(copy / "noisy" / "valid")
+    assert f"{copy / 'noisy/valid'}: no such folder" in refused(capfd, f"data={copy}")
+    for kind in ("clean", "speech"):
+        shutil.rmtree(copy / kind / "valid")
+    assert f"{copy / 'speech/valid'}: no such folder" in refused(capfd, f"data={copy}", "objective=pit")
+
+
+def test_recordings_may_be_numbered_from_one_in_every_split(simulated):
+    for kind in ("speech", "noise"):
+        for split in ("train", "valid", "test"):
+            for number, path in enumerate(sorted((simulated / kind / split).rglob("*.wav"))):
+                path.rename(simulated / kind / split / f"{number}.wav")
+    module = datamodule_of(f"data={simulated}")
+    assert not list(examine_names(module.inventory()))
+
+
 def test_noise_too_short_to_be_repeated(simulated, capfd):
     for path in (simulated / "noise" / "train").iterdir():
         write(path, syllables(0, 0.2, 16000), 16000)
     message = refused(capfd, f"data={simulated}")
-    assert str(simulated / "noise" / "train") in message and "remove recordings of half a second and less" in message
+    assert str(simulated / "noise" / "train") in message and "remove recordings below 0.6 s" in message
 
 
 @pytest.mark.parametrize("kind", ["speech", "noise"])
@@ -378,7 +396,12 @@ def test_silent_recordings(simulated, capfd, kind):
         ("datamodule.snr=[3]", "datamodule.snr=[3]"),
         ("sample_rate=11025", "PESQ is defined for 8000 and 16000 Hz"),
         ("num_outputs=4", "objective.admissible assigns 3 outputs, but num_outputs=4"),
+        ("objective.admissible=[[0,0,2],[0,2,0]]", "admissible names targets 0 to 1"),
+        ("objective.num_mixtures=3", "objective.admissible gives number 2 of 0 to 2 no output"),
         ("objective.search=least_squares", "goes with all assignments only"),
+        ("datamodule.test_count=0", "datamodule.test_count must be positive"),
+        ("datamodule.validation_prefixes=p226_", "must be a list: [p226_]"),
+        ("layout=librispeech-wham", "librispeech: has no value; give librispeech=VALUE"),
         ("objective.search=best", "objective.search=best does not exist"),
         ("layout=voicebank", "did you mean voicebank-demand"),
     ],

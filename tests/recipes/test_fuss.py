@@ -272,6 +272,42 @@ def test_too_few_sounds_to_make_a_set_of(tmp_path, capfd):
     assert not (tmp_path / "data").exists()
 
 
+def test_backgrounds_with_silence_in_them(tmp_path, capfd):
+    sounds = make_sounds(tmp_path)
+    for path in (sounds / "backgrounds" / "test").iterdir():
+        write(path, np.append(syllables(0, 1.5, 16000), np.zeros(3 * 16000)), 16000)
+    assert prepare(sounds, tmp_path / "data") == 0
+    for path in (tmp_path / "data").rglob("background0_sound.wav"):
+        assert np.abs(integers(path)).max() > 3
+    for path in (sounds / "backgrounds" / "test").iterdir():
+        write(path, np.append(np.ones(1) / 2, np.zeros(200 * 16000)), 16000)
+    assert prepare(sounds, tmp_path / "other") == 1
+    assert "backgrounds must last" in capfd.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("preparation.snr=[5]", "preparation.snr=[5] must be the lowest and the highest"),
+        ("preparation.snr=[9,3]", "preparation.snr=[9, 3]"),
+        ("preparation.counts=[2,1]", "must name training, validation and test"),
+    ],
+)
+def test_settings_of_preparation_that_do_not_fit(tmp_path, capfd, word, message):
+    assert prepare(make_sounds(tmp_path), tmp_path / "data", word) == 1
+    assert message in capfd.readouterr().err.strip().splitlines()[-1]
+
+
+def test_the_dry_set_is_not_taken_for_the_reverberant_one(fuss, capfd):
+    message = refused(capfd, f"data={fuss / 'ssdata'}", "reverberant=true")
+    assert "reverberant=true needs ssdata_reverb; give the folder above" in message
+
+
+def test_too_many_outputs_to_match_with_the_sources(fuss, capfd):
+    words = [f"data={fuss}", "num_outputs=40", "objective.search=least_squares"]
+    assert "num_outputs=40: too many to match them with 4 sources" in refused(capfd, *words)
+
+
 def test_a_background_too_short_to_be_repeated(tmp_path, capfd):
     sounds = make_sounds(tmp_path)
     for path in (sounds / "backgrounds" / "test").iterdir():

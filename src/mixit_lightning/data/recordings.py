@@ -139,8 +139,10 @@ class RecordingPool:
             raise UserError(
                 f"objective.labelled_share={share} of {len(recordings)} recordings leaves a part without any"
             )
-        options = {"repeats": self.repeats, "decoded": self.decoded}
-        one, other = (RecordingPool(part, self.sample_rate, self.speeds, **options) for part in parts)
+        one, other = (
+            RecordingPool(part, self.sample_rate, self.speeds, repeats=self.repeats, decoded=self.decoded)
+            for part in parts
+        )
         return one, other
 
     def draw_any(self, rng: np.random.Generator, length: int | None) -> tuple[str, np.ndarray]:

@@ -86,10 +86,8 @@ class Objective(nn.Module):
             as_admissible_set(table, targets)
             if table.shape[1] != num_outputs:
                 raise ValueError(f"objective.{name} assigns {table.shape[1]} outputs, but num_outputs={num_outputs}")
-            if len(missing := set(range(targets)) - set(table.unique().tolist())):
-                raise ValueError(
-                    f"objective.{name} leaves number {min(missing)} of 0 to {targets - 1} without any output"
-                )
+            if missing := set(range(targets)) - set(table.unique().tolist()):
+                raise ValueError(f"objective.{name} gives number {min(missing)} of 0 to {targets - 1} no output")
         if self.search == "exact" and self.admissible is None:
             try:
                 check_size(self.num_mixtures**num_outputs, f"{self.num_mixtures} mixtures and {num_outputs} outputs")

@@ -97,7 +97,7 @@ def test_a_faint_output_is_not_a_silent_one():
 
 def test_a_mixture_left_silent_gets_no_output():
     torch.manual_seed(0)
-    estimates, mixtures = leaky_sources(50, 6, 2, leak=1.0)
+    estimates, mixtures = leaky_sources(50, 6, 2, leak=1.0, sound_everywhere=True)
     mixtures[:25, 0], mixtures[25:, 1] = 0, 0
     matrix = least_squares_mixing_matrix(estimates, mixtures)
     assert (matrix[:25, 0] == 0).all() and (matrix[25:, 1] == 0).all() and every_output_goes_to_one_mixture(matrix)

@@ -92,8 +92,9 @@ def load_config(arguments: Iterable[str], *, makes_data: bool = False) -> Config
     settings.data = data_root(settings, recipe, makes_data)
     if not (isinstance(settings.seed, int) and 0 <= settings.seed < 2**32):
         raise UserError(f"seed={settings.seed}: must be a whole number from 0 to 4294967295")
-    if missing := OmegaConf.missing_keys(settings):
-        raise UserError(f"{min(missing)}: has no value; give {min(missing)}=VALUE")
+    for key in settings:
+        if OmegaConf.is_missing(settings, key):
+            raise UserError(f"{key}: has no value; give {key}=VALUE")
     folder = Path(settings.runs) / recipe
     name = run_name(chosen.objective, recipe, chosen.separator, defining(overrides, settings.data))
     settings.run = name

@@ -299,7 +299,9 @@ def test_real_speech_and_noise_are_found_and_kept_apart():
         "valid": 178 + 67,
         "test": 168 + 73,
     }
-    assert all(path.relative_to(CORPORA).parts[1] == split for split, paths in splits.items() for path in paths)
+    assert all(
+        path.relative_to(CORPORA.resolve()).parts[1] == split for split, paths in splits.items() for path in paths
+    )
 
 
 # Bad input

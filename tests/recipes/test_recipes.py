@@ -75,11 +75,9 @@ def finished(request, run, generated):
     return recipe, run(recipe, *overrides, *([f"data={generated[recipe]}"] if recipe in generated else []))
 
 
-@pytest.fixture(scope="session", params=[case for case in CASES if not case.startswith("synthetic")])
+@pytest.fixture(scope="session", params=[case for case in CASES if not case.startswith(("synthetic", "fuss"))])
 def finished_with_real_recordings(request, run):
-    recipe, *overrides = CASES[request.param]
-    if recipe == "fuss":
-        pytest.skip("made of real recordings in test_fuss.py")
+    recipe, *overrides = CASES[request.param]  # FUSS is made of real recordings in test_fuss.py
     if not REAL[recipe].is_dir():
         pytest.skip("the recordings beside the repository are absent")
     return recipe, run(recipe, *overrides, f"data={REAL[recipe]}")

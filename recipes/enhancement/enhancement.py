@@ -13,7 +13,7 @@ from mixit_lightning.data.audio import find_audio, read_headers
 from mixit_lightning.data.dynamic import REFERENCE_RMS
 from mixit_lightning.data.dynamic_datamodule import LIST_SEEDS
 from mixit_lightning.data.mixture import fit_length, generator
-from mixit_lightning.data.recordings import Recording
+from mixit_lightning.data.recordings import QUIET, Recording
 from mixit_lightning.doctor.inventory import Inventory, Item
 from mixit_lightning.errors import UserError
 
@@ -21,9 +21,6 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 KINDS = ("noisy", "clean", "speech", "noise")
 """What there may be a folder of, for every split."""
-
-QUIET = 1e-3
-"""RMS of a stretch to that of its recording, below which it counts as silent."""
 
 TEST_NOISE_SECONDS = 30
 """Noise alone that is cut to the length of a test mixture."""

@@ -13,6 +13,7 @@ import numpy as np
 from fuss import FOLDERS
 from mixit_lightning.data import RecordingPool
 from mixit_lightning.data.mixture import generator
+from mixit_lightning.data.recordings import QUIET
 from mixit_lightning.errors import UserError
 from mixit_lightning.files import replacing
 from mixit_lightning.preparation import Job, run_jobs
@@ -20,9 +21,6 @@ from mixit_lightning.preparation.mixing import WAV_HEADER, write_wav
 
 BACKGROUND_RMS = 10 ** (-45 / 20)
 """Room for three foregrounds 25 dB above it."""
-
-QUIET = 1e-3
-"""RMS of a stretch to that of its recording, below which it counts as silent."""
 
 PEAK = 0.9
 """An example that would be louder is made softer as a whole."""

@@ -12,6 +12,9 @@ from .audio import SUFFIXES, find_audio, read, read_header, read_headers, repeat
 
 CACHE_BYTES = 2 * 2**30
 
+QUIET = 1e-3
+"""RMS of a stretch to that of its recording, below which it counts as silent."""
+
 
 class Recording(NamedTuple):
     """One file, and whom or what it is of."""

@@ -10,8 +10,8 @@ import torch
 
 from mixit_lightning.data import Mixture, MixtureDataModule, RecordingPool, Split
 from mixit_lightning.data.audio import find_audio, read_headers
+from mixit_lightning.data.datamodule import LIST_SEEDS
 from mixit_lightning.data.dynamic import REFERENCE_RMS
-from mixit_lightning.data.dynamic_datamodule import LIST_SEEDS
 from mixit_lightning.data.mixture import fit_length, generator
 from mixit_lightning.data.recordings import QUIET, Recording
 from mixit_lightning.doctor.inventory import Inventory, Item

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from mixit_lightning.data import PreparedDataModule, Row, Split, find_rows
 from mixit_lightning.doctor.inventory import Inventory, items_of_folder
+from mixit_lightning.errors import UserError
 from mixit_lightning.preparation.mixing import Mode, check_choice
 
 REFERENCES = {"clean": ("s1", "s2"), "both": ("s1", "s2"), "single": ("s1",)}
@@ -41,6 +42,10 @@ class Libri2Mix(PreparedDataModule):
         check_choice("datamodule.train_split", [train_split], ["train-100", "train-360"])
         check_choice("datamodule.type", [type], list(REFERENCES))
         check_choice("mode", [mode], ["min", "max"])
+        if self.rooms and type != "clean":
+            raise UserError(
+                f"datamodule.type={type}: its noise is no source, so no room can be put around it; take clean"
+            )
         root = Path(data)
         self.folder = (root if root.name == "Libri2Mix" else root / "Libri2Mix") / f"wav{self.sample_rate // 1000}k"
         self.folder /= mode

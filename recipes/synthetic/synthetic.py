@@ -3,6 +3,7 @@
 import numpy as np
 
 from mixit_lightning.data import DynamicDataModule, Split
+from mixit_lightning.data.mixture import NO_MARGIN, Margin
 from mixit_lightning.errors import UserError
 from sounds import KINDS
 
@@ -15,13 +16,15 @@ class GeneratedSounds:
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate
 
-    def draw(self, group: str, rng: np.random.Generator, length: int | None) -> tuple[str, np.ndarray]:
+    def draw(
+        self, group: str, rng: np.random.Generator, length: int | None, margin: Margin = NO_MARGIN
+    ) -> tuple[str, np.ndarray]:
         """A new sound of that kind at RMS 1."""
         if length is None:
             raise ValueError("generated sounds have no length of their own")
-        sound = KINDS[group](rng, length, self.sample_rate)
-        while not sound.any():  # a voice may pause all the time
-            sound = KINDS[group](rng, length, self.sample_rate)
+        sound = KINDS[group](rng, sum(margin) + length, self.sample_rate)
+        while not sound[margin.before :][:length].any():  # a voice may pause all the time
+            sound = KINDS[group](rng, sum(margin) + length, self.sample_rate)
         return group, sound / np.sqrt(np.mean(np.square(sound)))
 
 

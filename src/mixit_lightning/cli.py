@@ -58,17 +58,30 @@ def run_doctor(overrides: Sequence[str]) -> None:
 
     words = [word for word in overrides if word != "--json"]
     config = load_config(words)
-    inventory = build(config.settings, "datamodule").inventory()
-    if inventory is None:
+    inventories = build(config.settings, "datamodule").inventories()
+    if not inventories:
         raise UserError(f"recipe {config.settings.recipe} generates its sounds; there are no files to look at")
     as_json = len(words) < len(overrides)
-    diagnosis = examine(inventory, quiet=as_json)
+    diagnoses = [examine(inventory, quiet=as_json) for inventory in inventories]
     if as_json:
-        print(json.dumps(diagnosis.plain(), indent=2))
+        plain = [diagnosis.plain() for diagnosis in diagnoses]
+        print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=2))
     else:
-        show(diagnosis)
-    if not diagnosis.healthy:
+        for diagnosis in diagnoses:
+            show(diagnosis)
+    if not all(diagnosis.healthy for diagnosis in diagnoses):
         raise SystemExit(1)
+
+
+def run_rooms(overrides: Sequence[str]) -> None:
+    """Simulate a bank of rooms, for rooms=FILE; again: go on where it was stopped."""
+    from hydra.utils import instantiate
+
+    from .config import load_rooms_config
+    from .rooms.bank import summary
+
+    settings = load_rooms_config(overrides)
+    print(f"{settings.path}: {summary(instantiate(settings, _convert_='all'))}")
 
 
 def run_recipes(overrides: Sequence[str]) -> None:
@@ -95,6 +108,7 @@ def show(folder: Path) -> None:
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "prepare": run_prepare,
     "doctor": run_doctor,
+    "rooms": run_rooms,
     "train": run_train,
     "evaluate": run_evaluate,
     "report": run_report,

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from .errors import UserError
@@ -79,8 +79,7 @@ def load_config(arguments: Iterable[str], *, makes_data: bool = False) -> Config
         UserError: a recipe, key or value that does not exist, with the nearest that does; no data root where the
             recipe needs one.
     """
-    if not (ROOT / "conf" / "config.yaml").is_file():
-        raise UserError(f"{ROOT}: no conf/config.yaml there; install from a checkout with `pip install -e .`")
+    check_checkout()
     overrides = parse(arguments)
     recipe = take_recipe(overrides)
     texts = [override.input_line or "" for override in overrides]
@@ -92,9 +91,7 @@ def load_config(arguments: Iterable[str], *, makes_data: bool = False) -> Config
     settings.data = data_root(settings, recipe, makes_data)
     if not (isinstance(settings.seed, int) and 0 <= settings.seed < 2**32):
         raise UserError(f"seed={settings.seed}: must be a whole number from 0 to 4294967295")
-    for key in map(str, settings):
-        if OmegaConf.is_missing(settings, key):
-            raise UserError(f"{key}: has no value; give {key}=VALUE")
+    check_values(settings)
     folder = Path(settings.runs) / recipe
     name = run_name(chosen.objective, recipe, chosen.separator, defining(overrides, settings.data))
     settings.run = name
@@ -105,6 +102,62 @@ def load_config(arguments: Iterable[str], *, makes_data: bool = False) -> Config
     except OmegaConfBaseException as error:
         raise UserError(first_line(error)) from error
     return Config(settings, folder / name)
+
+
+def check_checkout() -> None:
+    """Refuse to go on without the files of the checkout.
+
+    Raises:
+        UserError: they are not there.
+    """
+    if not (ROOT / "conf" / "config.yaml").is_file():
+        raise UserError(f"{ROOT}: no conf/config.yaml there; install from a checkout with `pip install -e .`")
+
+
+def load_rooms_config(arguments: Iterable[str]) -> DictConfig:
+    """Compose conf/rooms.yaml with `key=value ...`.
+
+    Raises:
+        UserError: a key that does not exist, with the nearest that does, or one without a value.
+    """
+    check_checkout()
+    overrides = parse(arguments)
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        try:
+            settings = compose("rooms", overrides=[override.input_line or "" for override in overrides])
+        except (HydraException, OmegaConfBaseException) as error:
+            raise explain("", overrides, list(keys(compose("rooms"))), error) from error
+    check_values(settings)
+    return settings
+
+
+def check_values(settings: DictConfig) -> None:
+    """Refuse a config in which something has no value.
+
+    Raises:
+        UserError: with the key.
+    """
+    for key in map(str, settings):
+        if OmegaConf.is_missing(settings, key):
+            raise UserError(f"{key}: has no value; give {key}=VALUE")
+
+
+def datamodules_of(recipes: DictConfig, shared: ListConfig) -> DictConfig:
+    """The `datamodule` of other recipes, for a recipe that puts their data together: `${datamodules_of:...}`.
+
+    Args:
+        recipes: by name, the words of a command line: `[recipe=NAME, key=value, ...]`.
+        shared: words that follow all of them.
+    """
+    return OmegaConf.create(
+        {
+            name: load_config([*map(str, words), *map(str, shared)]).settings.datamodule
+            for name, words in recipes.items()
+        }
+    )
+
+
+OmegaConf.register_new_resolver("datamodules_of", datamodules_of, replace=True)
 
 
 def parse(arguments: Iterable[str]) -> list[Override]:

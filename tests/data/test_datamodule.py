@@ -6,13 +6,14 @@ import torch
 
 from mixit_lightning.data import DynamicMixtures, MixtureDataModule
 from mixit_lightning.data.dynamic import FixedMixtures
+from mixit_lightning.data.mixture import NO_MARGIN
 from mixit_lightning.errors import UserError
 
 
 class Noises:
     groups = ("a", "b", "c")
 
-    def draw(self, group, rng, length):
+    def draw(self, group, rng, length, margin=NO_MARGIN):
         return group, rng.standard_normal(length)
 
 

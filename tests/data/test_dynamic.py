@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mixit_lightning.data.dynamic import REFERENCE_RMS, DynamicMixtures, FixedMixtures
+from mixit_lightning.data.mixture import NO_MARGIN
 from mixit_lightning.errors import UserError
 
 LENGTH = 800
@@ -17,7 +18,7 @@ class Sines:
 
     groups: tuple[str, ...] = ("a", "b", "c", "d", "e")
 
-    def draw(self, group, rng, length):
+    def draw(self, group, rng, length, margin=NO_MARGIN):
         length = int(rng.integers(LENGTH, 2 * LENGTH)) if length is None else length
         turns = (self.groups.index(group) + 1) * np.arange(length) / LENGTH
         return group, np.sqrt(2) * np.sin(2 * np.pi * (turns + rng.random()))
@@ -28,8 +29,8 @@ class Others(Sines):
 
     groups = ("f", "g", "h", "i", "j")
 
-    def draw(self, group, rng, length):
-        name, sound = super().draw(group, rng, length)
+    def draw(self, group, rng, length, margin=NO_MARGIN):
+        name, sound = super().draw(group, rng, length, margin)
         turns = (self.groups.index(group) + 6) * np.arange(len(sound)) / LENGTH
         return name, np.sqrt(2) * np.sin(2 * np.pi * turns)
 
@@ -94,12 +95,12 @@ def test_whole_sounds_are_cut_to_the_shortest():
     class Steps:
         groups = ("a", "b")
 
-        def draw(self, group, rng, length):
+        def draw(self, group, rng, length, margin=NO_MARGIN):
             assert length is None
             return group, np.ones({"a": 30, "b": 20}[group])
 
-    item = make(Steps(), length=None, source_shares=(0, 1)).mix(rng, Steps(), 2)
-    assert item.mixture.shape == (20,)
+    item = make(Steps(), length=None, source_shares=(0, 1)).choose(rng, Steps(), 2, NO_MARGIN)
+    assert item.signals.shape == (2, 20)
 
 
 def test_a_mixture_takes_no_two_sounds_from_one_group():
@@ -133,8 +134,8 @@ def test_levels_are_uniform_within_the_maximum(max_level):
 def test_numbers_of_sources_have_the_given_shares(shares, labelled, monkeypatch):
     drawn = []
     mixtures = make(source_shares=shares, length=8)
-    mix = mixtures.mix
-    monkeypatch.setattr(mixtures, "mix", lambda rng, pool, count: (drawn.append(count), mix(rng, pool, count))[1])
+    choose = mixtures.choose
+    monkeypatch.setattr(mixtures, "choose", lambda *given: (drawn.append(given[2]), choose(*given))[1])
     for number in range(1000):
         item = mixtures.draw(number, labelled=labelled)
         assert not labelled or len(item.references) == drawn[-1]

@@ -12,6 +12,7 @@ from .mixture import (
     EvaluationMixtures,
     TrainingBatch,
     TrainingMixtures,
+    Unheard,
     fit_length,
     generator,
     stack_mixtures,
@@ -86,7 +87,26 @@ class TrainingSampler(Sampler[Drawing]):
             )
 
 
-class TrainingDataset(Dataset[TrainingBatch]):
+class DrawnBatch(NamedTuple):
+    """Items of one training step as they were drawn: those that come from rooms are still to be heard there."""
+
+    items: list[Unheard]
+    """The labelled ones first."""
+    num_labelled: int
+    silent: list[int]
+    """Numbers of the items that are left silent."""
+
+    def heard(self) -> TrainingBatch:
+        """Convolve, on the device that the items are on."""
+        items = [item.heard() for item in self.items]
+        mixtures = stack_mixtures(items)
+        mixtures[self.silent] = 0
+        labelled = items[: self.num_labelled]
+        references = stack_references(labelled) if labelled else mixtures.new_zeros(0, 0, mixtures.shape[-1])
+        return TrainingBatch(mixtures, references, [item.name for item in items])
+
+
+class TrainingDataset(Dataset[TrainingBatch | DrawnBatch]):
     """Batches for the drawings of a `TrainingSampler`.
 
     Args:
@@ -94,25 +114,34 @@ class TrainingDataset(Dataset[TrainingBatch]):
         num_mixtures: mixtures that are added up for one unlabelled example.
         silent_share: share of the unlabelled examples of which one mixture is left silent.
         seed: of which ones these are.
+        unheard: whether to leave the convolution with rooms to the device that trains.
     """
 
     def __init__(
-        self, mixtures: TrainingMixtures, num_mixtures: int = 2, silent_share: float = 0.0, seed: int = 0
+        self,
+        mixtures: TrainingMixtures,
+        num_mixtures: int = 2,
+        silent_share: float = 0.0,
+        seed: int = 0,
+        *,
+        unheard: bool = False,
     ) -> None:
         self.mixtures = mixtures
         self.num_mixtures = num_mixtures
         self.silent_share = silent_share
         self.seed = seed
+        self.unheard = unheard
 
-    def __getitem__(self, drawing: Drawing) -> TrainingBatch:
-        labelled = [self.mixtures.draw(number, labelled=True) for number in drawing.labelled]
-        items = labelled + [self.mixtures.draw(number, labelled=False) for number in drawing.unlabelled]
-        mixtures = stack_mixtures(items)
-        for place, number in enumerate(drawing.unlabelled, len(labelled)):
-            if number == self.silent_member(number // self.num_mixtures):
-                mixtures[place] = 0
-        references = stack_references(labelled) if labelled else mixtures.new_zeros(0, 0, mixtures.shape[-1])
-        return TrainingBatch(mixtures, references, [item.name for item in items])
+    def __getitem__(self, drawing: Drawing) -> TrainingBatch | DrawnBatch:
+        items = [self.mixtures.draw(number, labelled=True) for number in drawing.labelled]
+        items += [self.mixtures.draw(number, labelled=False) for number in drawing.unlabelled]
+        silent = [
+            place
+            for place, number in enumerate(drawing.unlabelled, len(drawing.labelled))
+            if number == self.silent_member(number // self.num_mixtures)
+        ]
+        batch = DrawnBatch(items, len(drawing.labelled), silent)
+        return batch if self.unheard else batch.heard()
 
     def silent_member(self, example: int) -> int | None:
         """Number of the mixture of an unlabelled example that is left silent, if one is."""
@@ -131,7 +160,7 @@ class EvaluationDataset(Dataset[EvaluationBatch]):
     Args:
         mixtures: the list.
         batch_size: of all batches but the last.
-        num_mixtures: mixtures of a mixture of mixtures.
+        num_mixtures: mixtures of a mixture of mixtures; 1 is none.
         partners: by default the list itself.
     """
 
@@ -163,5 +192,6 @@ class EvaluationDataset(Dataset[EvaluationBatch]):
                 partners.append(fit_length(others[place].mixture, loaded[number].mixture.shape[-1]))
         items = [loaded[number] for number in numbers]
         mixtures = stack_mixtures(items)
-        groups = torch.stack(partners).view(len(items), self.num_mixtures - 1, -1)
+        groups = torch.stack(partners) if partners else mixtures[:0]
+        groups = groups.view(len(items), self.num_mixtures - 1, mixtures.shape[-1])
         return EvaluationBatch(mixtures, stack_references(items), groups, [item.name for item in items])

@@ -1,7 +1,7 @@
 """The DataModule that recipes fill in with their training and evaluation mixtures."""
 
 from abc import abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 import lightning
 import torch
@@ -9,12 +9,16 @@ from torch.utils.data import DataLoader
 
 from ..doctor.inventory import Inventory
 from ..errors import UserError
-from .batches import EvaluationDataset, TrainingDataset, TrainingSampler
+from .batches import DrawnBatch, EvaluationDataset, TrainingDataset, TrainingSampler
 from .mixture import EvaluationBatch, EvaluationMixtures, TrainingBatch, TrainingMixtures
+from .reverberation import ReverberantList, ReverberantTraining, Rooms
 
 Split = Literal["train", "valid", "test"]
 
 EVALUATED: tuple[Split, ...] = ("valid", "test")
+
+LIST_SEEDS: dict[Split, int] = {"valid": 1_000_001, "test": 1_000_002}
+"""Lists are the same for every seed of training, so that runs can be compared; no one trains with these seeds."""
 
 
 class MixtureDataModule(lightning.LightningDataModule):
@@ -34,6 +38,9 @@ class MixtureDataModule(lightning.LightningDataModule):
             the recipe's all have one length.
         num_workers: processes that load; what they load does not depend on their number.
         seed: of everything that is drawn for training.
+        rooms: a bank of rooms, see `mixit rooms`, in which all sources are then heard; for mixtures that are made of
+            their sources on the fly.
+        early: with `rooms`, ms after the direct sound that still belong to the references; None is all of it.
     """
 
     def __init__(
@@ -48,6 +55,8 @@ class MixtureDataModule(lightning.LightningDataModule):
         evaluation_batch_size: int = 8,
         num_workers: int = 1,
         seed: int = 0,
+        rooms: str | None = None,
+        early: float | None = None,
     ) -> None:
         super().__init__()
         self.sample_rate = sample_rate
@@ -60,12 +69,14 @@ class MixtureDataModule(lightning.LightningDataModule):
         self.evaluation_batch_size = evaluation_batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self.rooms = rooms
+        self.early = early
 
     def setup(self, stage: str | None = None) -> None:
         """Check the settings, find and check the recordings, once; `train` does so before it makes a run folder.
 
         Raises:
-            UserError: a size is not positive, or something is wrong with the recordings.
+            UserError: a size is not positive, or something is wrong with the recordings or the rooms.
         """
         sizes = {
             "batch_size": self.batch_size,
@@ -78,10 +89,29 @@ class MixtureDataModule(lightning.LightningDataModule):
                 raise UserError(f"datamodule.{name} must be positive")
         if not 0 <= self.silent_share <= 1:
             raise UserError(f"datamodule.silent_share={self.silent_share} must be a share, between 0 and 1")
+        if self.early is not None and self.rooms is None:
+            raise UserError("early has no meaning without rooms; give rooms=FILE, or early=null")
         if not hasattr(self, "training"):
+            rooms = Rooms.load(self.rooms, ("train", *EVALUATED), self.sample_rate, self.early) if self.rooms else {}
             self.training = self.training_mixtures()
             self.evaluation = {split: self.evaluation_mixtures(split) for split in EVALUATED}
             self.partners = {split: self.evaluation_partners(split) for split in EVALUATED}
+            if rooms:
+                self.move_into(rooms)
+
+    def move_into(self, rooms: dict[str, Rooms]) -> None:
+        """Let all mixtures be heard in rooms.
+
+        Raises:
+            UserError: they are not made of their sources on the fly.
+        """
+        if not hasattr(self.training, "draw_sources"):
+            raise UserError(
+                f"rooms={self.rooms}: this recipe's mixtures are not made of sources that rooms could be put around"
+            )
+        self.training = ReverberantTraining(self.training, rooms["train"], self.seed)  # type: ignore[arg-type]
+        for split in EVALUATED:
+            self.evaluation[split] = ReverberantList(self.evaluation[split], rooms[split], LIST_SEEDS[split])  # type: ignore[arg-type]
 
     @abstractmethod
     def training_mixtures(self) -> TrainingMixtures:
@@ -99,8 +129,21 @@ class MixtureDataModule(lightning.LightningDataModule):
         """All files of the set for the doctor, whether or not they are there; None where sounds are generated."""
         return None
 
-    def train_dataloader(self) -> DataLoader[TrainingBatch]:
-        """Endless mixtures in epochs of `steps_per_epoch`."""
+    def inventories(self) -> list[Inventory]:
+        """Those of all sets that mixtures come from."""
+        inventory = self.inventory()
+        return [] if inventory is None else [inventory]
+
+    def domains(self) -> dict[str, "MixtureDataModule"]:
+        """What a test is made of, by name; the first is what results are about."""
+        return {"test": self}
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_number: int) -> Any:
+        """Convolve on the device what was left to it."""
+        return batch.heard() if isinstance(batch, DrawnBatch) else batch
+
+    def train_dataloader(self) -> DataLoader[TrainingBatch | DrawnBatch]:
+        """Endless mixtures in epochs of `steps_per_epoch`; a GPU does the convolution with rooms itself."""
         trainer = self.trainer
         sampler = TrainingSampler(
             batch_size=self.batch_size,
@@ -112,8 +155,9 @@ class MixtureDataModule(lightning.LightningDataModule):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
+        unheard = trainer is not None and trainer.strategy.root_device.type == "cuda"
         return DataLoader(
-            TrainingDataset(self.training, self.num_mixtures, self.silent_share, self.seed),
+            TrainingDataset(self.training, self.num_mixtures, self.silent_share, self.seed, unheard=unheard),
             sampler=sampler,
             batch_size=None,
             num_workers=self.num_workers,

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ..errors import UserError
-from .mixture import Mixture, generator
+from .mixture import NO_MARGIN, Margin, Mixture, Sources, generator
 
 REFERENCE_RMS = 0.05
 """Root mean square of a source at 0 dB; leaves room for a mixture of mixtures below full scale."""
@@ -21,8 +21,10 @@ class SoundPool(Protocol):
         """Names of the groups."""
         ...
 
-    def draw(self, group: str, rng: np.random.Generator, length: int | None) -> tuple[str, np.ndarray]:
-        """Name and samples of a random sound at RMS 1: `length` samples of it, or all where `length` is None."""
+    def draw(
+        self, group: str, rng: np.random.Generator, length: int | None, margin: Margin = NO_MARGIN
+    ) -> tuple[str, np.ndarray]:
+        """Name and samples of a random sound at RMS 1, with a margin: `length` samples, or all where that is None."""
         ...
 
 
@@ -63,23 +65,26 @@ class DynamicMixtures:
 
     def draw(self, number: int, *, labelled: bool) -> Mixture:
         """Mixture of that number; unlabelled ones come without references."""
-        rng = generator(self.seed, number, labelled)
-        num_sources = int(rng.choice(len(self.source_shares), p=self.source_shares)) + 1
-        mixture = self.mix(rng, self.pools[labelled], num_sources)
+        mixture = self.draw_sources(number, labelled=labelled, margin=NO_MARGIN).mixed()
         return mixture if labelled else mixture._replace(references=mixture.references[:0])
 
-    def mix(self, rng: np.random.Generator, pool: SoundPool, num_sources: int) -> Mixture:
-        """Mix sounds of `num_sources` different groups."""
+    def draw_sources(self, number: int, *, labelled: bool, margin: Margin) -> Sources:
+        """What the mixture of that number is the sum of."""
+        rng = generator(self.seed, number, labelled)
+        num_sources = int(rng.choice(len(self.source_shares), p=self.source_shares)) + 1
+        return self.choose(rng, self.pools[labelled], num_sources, margin)
+
+    def choose(self, rng: np.random.Generator, pool: SoundPool, num_sources: int, margin: Margin) -> Sources:
+        """Sounds of `num_sources` different groups at random levels."""
         groups = rng.choice(len(pool.groups), num_sources, replace=False)
-        names, sounds = zip(*(pool.draw(pool.groups[group], rng, self.length) for group in groups), strict=True)
+        drawn = [pool.draw(pool.groups[group], rng, self.length, margin) for group in groups]
+        names, sounds = zip(*drawn, strict=True)
         levels = rng.uniform(-self.max_level, self.max_level, num_sources)
         length = min(len(sound) for sound in sounds)
         gains = REFERENCE_RMS * 10 ** (levels / 20)
-        references = torch.from_numpy(
-            np.stack([gain * sound[:length] for gain, sound in zip(gains, sounds, strict=True)]).astype(np.float32)
-        )
+        signals = np.stack([gain * sound[:length] for gain, sound in zip(gains, sounds, strict=True)])
         name = "_".join(f"{name}_{level:+.2f}" for name, level in zip(names, levels, strict=True))
-        return Mixture(name, references.sum(0), references)
+        return Sources(name, torch.from_numpy(signals.astype(np.float32)))
 
 
 class FixedMixtures:
@@ -101,8 +106,13 @@ class FixedMixtures:
         return len(self.num_sources)
 
     def __getitem__(self, number: int) -> Mixture:
+        return self.sources(number, NO_MARGIN).mixed()
+
+    def sources(self, number: int, margin: Margin) -> Sources:
+        """What the mixture of that number is the sum of."""
         mixtures = self.mixtures
-        return mixtures.mix(generator(mixtures.seed, number), mixtures.pools[True], self.num_sources[number])
+        rng = generator(mixtures.seed, number)
+        return mixtures.choose(rng, mixtures.pools[True], self.num_sources[number], margin)
 
 
 def check_groups(pool: SoundPool, by_sources: Sequence[float], key: str) -> None:

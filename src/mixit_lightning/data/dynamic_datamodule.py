@@ -4,11 +4,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from .datamodule import MixtureDataModule, Split
+from .datamodule import LIST_SEEDS, MixtureDataModule, Split
 from .dynamic import DynamicMixtures, FixedMixtures, SoundPool
-
-LIST_SEEDS: dict[Split, int] = {"valid": 1_000_001, "test": 1_000_002}
-"""Lists are the same for every seed of training, so that runs can be compared; no one trains with these seeds."""
 
 
 class DynamicDataModule(MixtureDataModule):

@@ -21,11 +21,56 @@ class Mixture(NamedTuple):
     references: Tensor
     """`(source, time)`; no rows where the sources are not known or not asked for."""
 
+    def heard(self) -> "Mixture":
+        """The mixture itself: it is as it was recorded."""
+        return self
+
+
+class Margin(NamedTuple):
+    """Samples of a recording that are wanted beside a stretch of it; silence where the recording has none."""
+
+    before: int
+    after: int
+
+    def around(self, samples: np.ndarray, start: int, length: int) -> np.ndarray:
+        """The stretch of `length` samples from `start` with its margin, out of the whole recording `(time,)`."""
+        first, last = start - self.before, start + length + self.after
+        inside = samples[max(0, first) : last]
+        return np.pad(inside, (max(0, -first), max(0, last - max(len(samples), first))))
+
+
+NO_MARGIN = Margin(0, 0)
+
+
+class Sources(NamedTuple):
+    """What a mixture is to be made of."""
+
+    name: str
+    signals: Tensor
+    """`(source, before + time + after)`: the sources of a mixture, each with a margin of the same recording."""
+
+    def mixed(self) -> Mixture:
+        """Their sum, where there is no room and no margin."""
+        return Mixture(self.name, self.signals.sum(0), self.signals)
+
+
+class Unheard(Protocol):
+    """A mixture whose sources are still to be heard in their rooms."""
+
+    @property
+    def name(self) -> str:
+        """As that of a `Mixture`."""
+        ...
+
+    def heard(self) -> Mixture:
+        """The mixture in its room."""
+        ...
+
 
 class TrainingMixtures(Protocol):
     """Endless mixtures to train on, by number: one number gives one mixture, in every process and every run."""
 
-    def draw(self, number: int, *, labelled: bool) -> Mixture:
+    def draw(self, number: int, *, labelled: bool) -> Unheard:
         """Mixture of that number among the labelled or the unlabelled; unlabelled ones come without references."""
         ...
 
@@ -36,6 +81,24 @@ class EvaluationMixtures(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, number: int) -> Mixture: ...
+
+
+class TrainingSources(Protocol):
+    """Training mixtures that can be taken apart, to be heard in rooms."""
+
+    def draw_sources(self, number: int, *, labelled: bool, margin: Margin) -> Sources:
+        """Sources of the mixture that `draw` gives for that number, of unlabelled ones as well."""
+        ...
+
+
+class EvaluationSources(Protocol):
+    """A fixed list of mixtures that can be taken apart."""
+
+    def __len__(self) -> int: ...
+
+    def sources(self, number: int, margin: Margin) -> Sources:
+        """Sources of the mixture of that number."""
+        ...
 
 
 class TrainingBatch(NamedTuple):
@@ -56,7 +119,8 @@ class EvaluationBatch(NamedTuple):
     references: Tensor
     """`(item, source, time)`, padded with silence to the same number of sources."""
     partners: Tensor
-    """`(item, mixture - 1, time)`: what is added to each mixture to make a mixture of mixtures."""
+    """`(item, mixture - 1, time)`: what is added to each mixture to make a mixture of mixtures; no rows where none are
+    wanted."""
     names: list[str]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from .audio import read, read_headers
-from .mixture import Mixture, fit_length, generator
+from .mixture import NO_MARGIN, Margin, Mixture, Sources, generator
 
 
 class Row(NamedTuple):
@@ -79,6 +79,19 @@ class PreparedMixtures:
         Raises:
             UserError: a file is damaged.
         """
+        stretch = self.choose(number, labelled)
+        return stretch.mixture(with_references=labelled)
+
+    def draw_sources(self, number: int, *, labelled: bool, margin: Margin) -> Sources:
+        """The references of the stretch that `draw` gives, with a margin.
+
+        Raises:
+            UserError: a file is damaged.
+        """
+        return self.choose(number, labelled).sources(margin)
+
+    def choose(self, number: int, labelled: bool) -> "Stretch":
+        """The stretch of that number."""
         rows = self.parts[labelled]
         row = rows[self.passes(number // len(rows), labelled)[number % len(rows)]]
         rng = generator(self.seed, 2, number, labelled)
@@ -86,26 +99,49 @@ class PreparedMixtures:
         start = int(rng.integers(max(0, row.frames - length) + 1))
         if rng.random() < self.one_source_share:
             row = row.alone(int(rng.integers(len(row.references))))
-        return self.load(row, start, length, labelled)
+        return Stretch(row, start, length)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, number: int) -> Mixture:
+        return self.middle(number).mixture(with_references=True)
+
+    def sources(self, number: int, margin: Margin) -> Sources:
+        """What the mixture of that number is the sum of."""
+        return self.middle(number).sources(margin)
+
+    def middle(self, number: int) -> "Stretch":
+        """The middle of a row, or all of it."""
         row = self.rows[number]
         length = self.length or row.frames
-        return self.load(row, max(0, row.frames - length) // 2, length, labelled=True)
+        return Stretch(row, max(0, row.frames - length) // 2, length)
 
-    def load(self, row: Row, start: int, length: int, labelled: bool) -> Mixture:
-        """Read the same stretch of the mixture and, if labelled, of its references; short ones end in silence."""
 
-        def stretch(path: Path) -> Tensor:
-            return fit_length(torch.from_numpy(read(path, start, min(length, row.frames - start))), length)
+class Stretch(NamedTuple):
+    """A stretch of a row; where the row is too short, it ends in silence."""
 
-        references = [stretch(path) for path in row.references] if labelled else []
+    row: Row
+    start: int
+    length: int
+
+    def mixture(self, *, with_references: bool) -> Mixture:
+        """Read the mixture, and its references only if they are asked for."""
+        mixture = self.read(self.row.mixture, NO_MARGIN)
+        references = [self.read(path, NO_MARGIN) for path in self.row.references] if with_references else []
         return Mixture(
-            row.name, stretch(row.mixture), torch.stack(references) if references else torch.zeros(0, length)
+            self.row.name, mixture, torch.stack(references) if references else mixture.new_zeros(0, self.length)
         )
+
+    def sources(self, margin: Margin) -> Sources:
+        """Read the references with a margin."""
+        return Sources(self.row.name, torch.stack([self.read(path, margin) for path in self.row.references]))
+
+    def read(self, path: Path, margin: Margin) -> Tensor:
+        """Read one file of the row, and no more of it than is needed."""
+        first = max(0, self.start - margin.before)
+        last = min(self.row.frames, self.start + self.length + margin.after)
+        return torch.from_numpy(margin.around(read(path, first, last - first), self.start - first, self.length))
 
 
 def part_rows(rows: Sequence[Row], labelled_share: float, seed: int) -> tuple[list[Row], list[Row]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import UserError
 from .audio import SUFFIXES, find_audio, read, read_header, read_headers, repeat, resample
+from .mixture import NO_MARGIN, Margin
 
 CACHE_BYTES = 2 * 2**30
 
@@ -152,8 +153,10 @@ class RecordingPool:
         """A random recording of a random group, see `draw`."""
         return self.draw(self.groups[rng.integers(len(self.groups))], rng, length)
 
-    def draw(self, group: str, rng: np.random.Generator, length: int | None) -> tuple[str, np.ndarray]:
-        """Name and samples of a random recording of the group at RMS 1, or of a random stretch of it.
+    def draw(
+        self, group: str, rng: np.random.Generator, length: int | None, margin: Margin = NO_MARGIN
+    ) -> tuple[str, np.ndarray]:
+        """Name and samples of a random recording of the group at RMS 1, or of a random stretch of it with a margin.
 
         Raises:
             UserError: the file is damaged, silent, or too short to be repeated.
@@ -161,19 +164,18 @@ class RecordingPool:
         paths = self.recordings[group]
         path = paths[rng.integers(len(paths))]
         samples, rms = self.decoded.load(path, self.speeds[rng.integers(len(self.speeds))])
-        if length is not None and len(samples) > length:
-            start = rng.integers(len(samples) - length + 1)
-            samples = samples[start : start + length]
-        elif length is not None and len(samples) < length:
-            if self.repeats:
-                try:
-                    samples = repeat(samples, length, self.sample_rate)
-                except ValueError as error:
-                    raise UserError(f"{path}: {error}; remove recordings below 0.6 s") from error
-            else:
-                before = rng.integers(length - len(samples) + 1)
-                samples = np.pad(samples, (before, length - len(samples) - before))
-        return path.stem, (samples / rms).astype(np.float32)
+        length, start = len(samples) if length is None else length, 0
+        if len(samples) > length:
+            start = int(rng.integers(len(samples) - length + 1))
+        elif len(samples) < length and self.repeats:
+            try:
+                samples = repeat(samples, sum(margin) + length, self.sample_rate)
+            except ValueError as error:
+                raise UserError(f"{path}: {error}; remove recordings below 0.6 s") from error
+            start = margin.before
+        elif len(samples) < length:
+            start = -int(rng.integers(length - len(samples) + 1))
+        return path.stem, (margin.around(samples, start, length) / rms).astype(np.float32)
 
 
 def find_recordings(folder: Path, sample_rate: int, *, any_channels: bool = False) -> list[Path]:

@@ -167,7 +167,9 @@ def write_report(run: Path) -> Path:
     run = Path(run)
     results = read_results(run / "results.json")
     curves = read_table(run / "metrics.csv", CURVE_COLUMNS, text=("metric",))
-    examples = read_table(run / "examples.csv", EXAMPLE_COLUMNS, text=("name",))
+    examples = read_table(run / "examples.csv", EXAMPLE_COLUMNS, text=("name", "domain"))
+    if examples is not None and "domain" in examples:
+        examples = examples[examples["domain"] == results.get("domain")].drop(columns="domain")
     cards = read_cards(run / "examples")
     config = run / "config.yaml"
 
@@ -183,6 +185,7 @@ def write_report(run: Path) -> Path:
         dark=DARK,
         results=results,
         quantities=quantities(results["metrics"]),
+        others={name: quantities(other["metrics"]) for name, other in results.get("other_domains", {}).items()},
         provenance=provenance(results),
         curves=None if curves is None else curve_plots(curves),
         distributions=None if examples is None else distribution_plots(examples),
@@ -191,6 +194,7 @@ def write_report(run: Path) -> Path:
         config=config.read_text(encoding="utf-8", errors="replace") if config.is_file() else None,
         dynamic_range=DYNAMIC_RANGE,
         count=format_count,
+        not_applicable=NOT_APPLICABLE,
     )
     return replace_file(run / "report.html", page.encode("utf-8", errors="replace"))
 

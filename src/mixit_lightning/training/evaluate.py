@@ -42,11 +42,18 @@ def evaluate(config: Config) -> Path:
     device = torch.device("cuda" if torch.cuda.is_available() and settings.trainer.accelerator != "cpu" else "cpu")
     separator = module.separator.to(device).eval()
 
-    rows, metrics = score(separator, module.scoring, module.objective, datamodule.test_dataloader(), device)
+    domains = datamodule.domains()
+    scored = {
+        name: score(separator, module.scoring, module.objective, domain.test_dataloader(), device)
+        for name, domain in domains.items()
+    }
+    first, *others = domains
+    rows, metrics = scored[first]
+    tables = [table.assign(domain=name) for name, (table, _) in scored.items()] if others else [rows]
     config.folder.mkdir(parents=True, exist_ok=True)
     with replacing(config.folder / "examples.csv") as partial:
-        rows.to_csv(partial, index=False, float_format="%.4f")
-    keep_examples(config.folder, separator, module.scoring, datamodule, rows, device)
+        pd.concat(tables).to_csv(partial, index=False, float_format="%.4f")
+    keep_examples(config.folder, separator, module.scoring, domains[first], rows, device)
     training = read_training_record(checkpoint)
     record: dict[str, Any] = {
         **dict(zip(("objective", "recipe", "separator"), settings.run.split("."), strict=False)),
@@ -62,6 +69,11 @@ def evaluate(config: Config) -> Path:
         **provenance(),
         "trained_with": training or None,
     }
+    if others:
+        record["domain"] = first
+        record["other_domains"] = {
+            name: {"metrics": scored[name][1], "num_examples": len(scored[name][0])} for name in others
+        }
     if settings.note:
         record["note"] = settings.note
     with replacing(config.folder / "results.json") as partial:

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics import MeanMetric
 
 from ..data import EvaluationBatch, TrainingBatch
 from ..errors import UserError
@@ -20,8 +21,9 @@ from ..objectives import Objective
 class SeparationModule(lightning.LightningModule):
     """Trains a separator for an objective, and validates it with and without references.
 
-    Validation logs both losses, MixIT on fixed mixtures of mixtures and PIT on the mixtures they are made of, whatever
-    the objective. `val/loss` weighs them as the objective weighs its examples: for MixIT it needs no references.
+    Validation logs both losses, MixIT on fixed mixtures of mixtures and PIT on mixtures with references, whatever the
+    objective, as far as there are any. `val/loss` weighs them as the objective weighs its examples: for MixIT it needs
+    no references.
 
     Args:
         separator: `(batch, time)` to `(batch, output, time)`.
@@ -47,6 +49,9 @@ class SeparationModule(lightning.LightningModule):
         self.scoring = scoring or SeparationScoring()
         self.labelled_metrics = nn.ModuleDict(self.scoring.metrics())
         self.momi = MoMi(objective.admissible, objective.search)
+        self.validation_losses = nn.ModuleDict(
+            {name: MeanMetric(nan_strategy=torch.inf) for name in ("pit_loss", "mixit_loss")}
+        )
         self.names: list[str] = []
 
     def forward(self, mixtures: Tensor) -> Tensor:
@@ -66,6 +71,28 @@ class SeparationModule(lightning.LightningModule):
                 f"{source}: holds another network than separator and num_outputs describe; "
                 "give the settings that it was trained with"
             ) from error
+
+    def start_from(self, state: Mapping[str, Tensor], source: Path) -> str:
+        """Take over the separator's weights that fit, for a warm start, and say how many did.
+
+        Other settings than those of the checkpoint are what this is for; another number of outputs leaves the layers
+        that depend on it as they were initialised.
+
+        Raises:
+            UserError: most of them do not fit.
+        """
+        own = self.separator.state_dict()
+        given = {name.removeprefix("separator."): value for name, value in state.items()}
+        fitting = {name: given[name] for name in own if name in given and given[name].shape == own[name].shape}
+        taken, total = (sum(value.numel() for value in part.values()) for part in (fitting, own))
+        if 2 * taken < total:
+            raise UserError(
+                f"{source}: only {taken} of {total} weights fit this separator; give separator settings like those "
+                "that it was trained with"
+            )
+        self.separator.load_state_dict(fitting, strict=False)
+        others = sorted(own.keys() - fitting.keys())
+        return f"{taken} of {total} weights" + (f", not those of {', '.join(others)}" if others else "")
 
     def training_step(self, batch: TrainingBatch, batch_number: int) -> Tensor:
         """One forward pass over labelled and unlabelled examples, one mean."""
@@ -114,25 +141,31 @@ class SeparationModule(lightning.LightningModule):
 
     def validation_step(self, batch: EvaluationBatch, batch_number: int) -> None:
         """Both losses and all metrics, on fixed mixtures and fixed mixtures of mixtures."""
-        size = len(batch.mixtures)
-        mixtures = torch.cat([batch.mixtures[:, None], batch.partners], dim=1)
-        from_sums = self.separator(mixtures.sum(1))
-        loss = mixit_loss = self.objective.unsupervised(from_sums, mixtures).mean()
-        self.log("val/mixit_loss", mixit_loss, batch_size=size, sync_dist=True)
-        self.momi.update(from_sums, mixtures)
+        if batch.partners.shape[1]:
+            mixtures = torch.cat([batch.mixtures[:, None], batch.partners], dim=1)
+            from_sums = self.separator(mixtures.sum(1))
+            self.validation_losses["mixit_loss"].update(self.objective.unsupervised(from_sums, mixtures))  # type: ignore[operator]
+            self.momi.update(from_sums, mixtures)
         if batch.references.shape[1]:
             estimates = self.separator(batch.mixtures)
-            pit_loss = self.objective.supervised(estimates, batch.references, batch.mixtures).mean()
-            self.log("val/pit_loss", pit_loss, batch_size=size, sync_dist=True)
-            share = self.objective.labelled_share
-            loss = share * pit_loss + (1 - share) * mixit_loss
+            losses = self.objective.supervised(estimates, batch.references, batch.mixtures)
+            self.validation_losses["pit_loss"].update(losses)  # type: ignore[operator]
             scores = self.scoring.scores(estimates, batch.references, batch.mixtures, final=False)
             for metric in self.labelled_metrics.values():
                 metric.add_scores(scores)  # type: ignore[operator]
-        self.log("val/loss", loss, batch_size=size, sync_dist=True, prog_bar=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics that apply to this validation set."""
+        """Log the losses and metrics that apply to this validation set."""
+        losses = {}
+        for name, metric in self.validation_losses.items():
+            if metric.weight:
+                losses[name] = metric.compute()  # type: ignore[operator]
+            metric.reset()  # type: ignore[operator]
+        self.log_dict({f"val/{name}": value for name, value in losses.items()})
+        weights = {"pit_loss": self.objective.labelled_share, "mixit_loss": 1 - self.objective.labelled_share}
+        if len(losses) == 1:  # what there is has to do
+            weights = dict.fromkeys(losses, 1.0)
+        self.log("val/loss", sum(weights[name] * value for name, value in losses.items()), prog_bar=True)
         for name, metric in [*self.labelled_metrics.items(), ("momi", self.momi)]:
             if metric.count:
                 self.log(f"val/{name}", metric.compute().float(), prog_bar=name == "si_snri")  # type: ignore[operator]

@@ -37,13 +37,17 @@ def train(config: Config) -> Path:
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     datamodule = build(settings, "datamodule")
     datamodule.setup()
-    consult(datamodule.inventory())
+    for inventory in datamodule.inventories():
+        consult(inventory)
     module = build_module(settings)
+    last = config.folder / "checkpoints" / "last.ckpt"
+    resuming = last.exists()
+    if settings.warm_start and not resuming:
+        source = Path(settings.warm_start).expanduser()
+        print(f"starting from {source}: {module.start_from(load_checkpoint(source)['state_dict'], source)}")
     open_run(config.folder, config.plain())
 
     curves = CurvesLogger(config.folder / "metrics.csv", lambda: module.global_step)
-    last = config.folder / "checkpoints" / "last.ckpt"
-    resuming = last.exists()
     if resuming and (config.folder / TRAINING_RECORD).exists():
         print(f"{config.folder}: this run is finished; move the folder away to train it again")
         return config.folder
@@ -63,13 +67,13 @@ def train(config: Config) -> Path:
     return config.folder
 
 
-def consult(inventory: Inventory | None) -> None:
+def consult(inventory: Inventory) -> None:
     """The doctor's cheap part; `mixit doctor` looks at the samples too.
 
     Raises:
         UserError: something is wrong with the set.
     """
-    findings = list(examine_names(inventory)) if inventory else []
+    findings = list(examine_names(inventory))
     if findings:
         first = findings[0]
         raise UserError(

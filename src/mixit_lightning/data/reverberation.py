@@ -1,0 +1,157 @@
+"""Mixtures heard in simulated rooms: every source is convolved with the impulse response from its place, on the fly."""
+
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+from scipy.fft import next_fast_len
+from torch import Tensor
+
+from ..errors import UserError
+from ..rooms import RoomBank
+from ..rooms.acoustics import LEAD
+from .mixture import EvaluationSources, Margin, Mixture, TrainingSources, generator
+
+
+class DryMixture(NamedTuple):
+    """Sources and their places in a room, which are not yet heard there."""
+
+    name: str
+    sources: Tensor
+    """`(source, before + time + LEAD)`, with what comes before and after in the recordings."""
+    responses: Tensor
+    """`(source, tap)`, the direct sound at tap `LEAD`."""
+    target_responses: Tensor | None
+    """The parts of the responses that references are heard through, or None where they are heard as they are."""
+    length: int
+    """Samples of the mixture."""
+    labelled: bool
+    """Whether references are asked for."""
+
+    def heard(self) -> Mixture:
+        """Convolve. The direct sound stays at the very sample of the dry source, and images add up to the mixture."""
+        # What wraps round in a transform as long as the sources ends in their margin.
+        size = next_fast_len(self.sources.shape[-1], real=True)
+        spectra = torch.fft.rfft(self.sources, size)
+        images = spectra * torch.fft.rfft(self.responses, size)
+        if not self.labelled:
+            mixture = self.stretch(images.sum(0), size)
+            return Mixture(self.name, mixture, mixture.new_zeros(0, self.length))
+        heard = references = self.stretch(images, size)
+        if self.target_responses is not None:
+            references = self.stretch(spectra * torch.fft.rfft(self.target_responses, size), size)
+        return Mixture(self.name, heard.sum(0), references)
+
+    def stretch(self, spectra: Tensor, size: int) -> Tensor:
+        """Back to waveforms `(..., time)` without the margin."""
+        end = self.sources.shape[-1]
+        return torch.fft.irfft(spectra, size)[..., end - self.length : end].contiguous()
+
+
+class Rooms:
+    """The rooms of one split of a bank.
+
+    Responses have unit energy here: sources keep the levels that a recipe mixes them at, whatever their distance.
+
+    Args:
+        bank: of all splits.
+        split: `train`, `valid` or `test`.
+        early: ms after the direct sound that still belong to the targets; None is all of the reverberation.
+        source: of the bank, for messages.
+
+    Raises:
+        UserError: no rooms in this split, or `early` is negative.
+    """
+
+    def __init__(self, bank: RoomBank, split: str, early: float | None = None, source: Path | str = "bank") -> None:
+        self.source = source
+        self.rooms = bank.rooms(split)
+        if not self.rooms:
+            raise UserError(f"{source}: holds no rooms for {split}; make it again with counts.{split} above 0")
+        if early is not None and early < 0:
+            raise UserError(f"early={early} must not be negative; early=null keeps all of the reverberation")
+        self.responses = {}
+        for number in np.concatenate(self.rooms):
+            response = bank.responses[number][bank.table["direct"][number] - LEAD :]
+            self.responses[number] = torch.from_numpy(response / np.linalg.norm(response))
+        # Of the direct sound and what is kept after it, the whole filter.
+        self.early = None if early is None else 2 * LEAD + 1 + round(early / 1000 * bank.sample_rate)
+        self.margin = Margin(max(map(len, self.responses.values())) - 1 - LEAD, LEAD)
+
+    @classmethod
+    def load(cls, path: str, splits: tuple[str, ...], sample_rate: int, early: float | None) -> dict[str, Self]:
+        """The rooms of some splits of a file, by split.
+
+        Raises:
+            UserError: no bank, one of another sample rate (Hz), or a split without rooms.
+        """
+        bank = RoomBank.load(Path(path).expanduser())
+        if bank.sample_rate != sample_rate:
+            raise UserError(
+                f"{path}: rooms at {bank.sample_rate} Hz where sample_rate={sample_rate}; "
+                f"make them again with sample_rate={sample_rate}"
+            )
+        return {split: cls(bank, split, early, path) for split in splits}
+
+    def draw(self, rng: np.random.Generator, num_sources: int) -> tuple[Tensor, Tensor | None]:
+        """Responses of different places of a random room, `(source, tap)`, and what targets are heard through.
+
+        Raises:
+            UserError: the room has too few places.
+        """
+        room = self.rooms[rng.integers(len(self.rooms))]
+        if num_sources > len(room):
+            raise UserError(
+                f"{self.source}: {len(room)} places in a room, but a mixture has {num_sources} sources; "
+                f"make it again with num_sources={num_sources}"
+            )
+        places = rng.choice(room, num_sources, replace=False)
+        responses = torch.nn.utils.rnn.pad_sequence([self.responses[place] for place in places], batch_first=True)
+        return responses, None if self.early is None else responses[:, : self.early]
+
+
+class ReverberantTraining:
+    """Training mixtures in rooms.
+
+    Args:
+        mixtures: dry.
+        rooms: for training.
+        seed: of the choice of rooms and places.
+    """
+
+    def __init__(self, mixtures: TrainingSources, rooms: Rooms, seed: int) -> None:
+        self.mixtures = mixtures
+        self.rooms = rooms
+        self.seed = seed
+
+    def draw(self, number: int, *, labelled: bool) -> DryMixture:
+        """Mixture of that number, still dry: whoever needs it decides where to convolve."""
+        sources = self.mixtures.draw_sources(number, labelled=labelled, margin=self.rooms.margin)
+        responses = self.rooms.draw(generator(self.seed, 4, number, labelled), len(sources.signals))
+        length = sources.signals.shape[-1] - sum(self.rooms.margin)
+        return DryMixture(*sources, *responses, length, labelled)
+
+
+class ReverberantList:
+    """A fixed list of mixtures in rooms.
+
+    Args:
+        mixtures: dry.
+        rooms: for evaluation.
+        seed: of the choice of rooms and places.
+    """
+
+    def __init__(self, mixtures: EvaluationSources, rooms: Rooms, seed: int) -> None:
+        self.mixtures = mixtures
+        self.rooms = rooms
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.mixtures)
+
+    def __getitem__(self, number: int) -> Mixture:
+        sources = self.mixtures.sources(number, self.rooms.margin)
+        responses = self.rooms.draw(generator(self.seed, number, 1), len(sources.signals))
+        length = sources.signals.shape[-1] - sum(self.rooms.margin)
+        return DryMixture(*sources, *responses, length, labelled=True).heard()

@@ -1,0 +1,228 @@
+"""A bank of simulated rooms: made once, on all cores, kept in one file, with a table of what is in it."""
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+
+from ..errors import UserError
+from ..files import replacing
+from ..preparation import Job, run_jobs
+from .acoustics import direct_sample
+from .simulation import Room, check, simulate
+
+Range = tuple[float, float]
+"""The lowest and the highest value of a uniform distribution."""
+
+SPLITS = ("train", "valid", "test")
+
+TRIES = 1000
+"""Places that are tried for a source at the distance asked for."""
+
+
+class RoomBank(NamedTuple):
+    """Impulse responses of rooms, a row of the table each."""
+
+    sample_rate: int
+    """Hz."""
+    table: pd.DataFrame
+    """`split`, `room`, `source` (counted from 0), `length`, `width`, `height` of the room, `microphone_x`, ...,
+    `source_x`, ..., `distance` (m), `rt60` asked for and `rt60_measured` (s), `absorption` of the walls, `direct` (the
+    sample at which the direct sound arrives) and `samples` of the response."""
+    responses: list[np.ndarray]
+    """`(time,)` each, float32, see `Simulated`."""
+
+    def save(self, path: Path) -> None:
+        """Write one `.npz` file: `sample_rate`, all `responses` in one row, and every column of the table."""
+        with replacing(path) as part, part.open("wb") as file:
+            columns: dict[str, Any] = {str(name): self.table[name].to_numpy() for name in self.table}
+            columns["split"] = columns["split"].astype(str)  # objects would be pickled
+            np.savez(file, sample_rate=self.sample_rate, responses=np.concatenate(self.responses), **columns)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: there is no such file, or it is not a bank of rooms.
+        """
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; make it with `mixit rooms path={path}`")
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                columns = {name: arrays[name] for name in arrays.files}
+            sample_rate, samples = int(columns.pop("sample_rate")), columns.pop("responses")
+            table = pd.DataFrame(columns)
+            ends = table["samples"].cumsum().to_numpy()
+            complete = (ends[-1] if len(ends) else 0) == len(samples) and {"split", "room", "direct"} <= set(table)
+        except Exception as error:
+            raise UserError(f"{path}: not a bank of rooms ({error}); make it with `mixit rooms path={path}`") from error
+        if not complete:
+            raise UserError(f"{path}: not a whole bank of rooms; make it with `mixit rooms path={path}`")
+        return cls(sample_rate, table, np.split(samples, ends[:-1]) if len(ends) else [])
+
+    def rooms(self, split: str) -> list[np.ndarray]:
+        """For every room of a split, the numbers of its responses."""
+        part = self.table[self.table["split"] == split]
+        return [group.index.to_numpy() for _, group in part.groupby("room")]
+
+
+def make_bank(
+    path: str,
+    sample_rate: int,
+    counts: Mapping[str, int],
+    size: Sequence[Range],
+    rt60: Range,
+    distance: Range,
+    height: Range,
+    clearance: float,
+    num_sources: int,
+    seed: int,
+) -> RoomBank:
+    """Simulate rooms and write them to a file; the same settings give the same file, bit by bit.
+
+    A call that is killed goes on when it is made again, and every room has one microphone and belongs to one split.
+
+    Args:
+        path: of the file.
+        sample_rate: Hz.
+        counts: rooms for `train`, `valid` and `test`.
+        size: ranges of length, width and height, m.
+        rt60: range of the reverberation time, s.
+        distance: range of the distance between sources and microphone, m.
+        height: range of the height of sources and microphone, m.
+        clearance: what sources and microphone keep away from the walls, m.
+        num_sources: places for sources in every room.
+        seed: of everything drawn.
+
+    Raises:
+        UserError: a range or count that is none, a room that cannot be, or a full disk; no bank is written then.
+    """
+    target = Path(path).expanduser().absolute()
+    check_settings(counts, {"rt60": rt60, "distance": distance, "height": height}, size, num_sources, sample_rate)
+    ranges = Ranges(size, rt60, distance, height, clearance, num_sources)
+    parts = target.with_name(f"{target.name}.parts")
+    jobs, splits = [], []
+    for place, split in enumerate(SPLITS):
+        for number in range(counts.get(split, 0)):
+            room = draw_room(ranges, np.random.default_rng((seed, place, number)), f"room {number} of {split}")
+            # The displacements are drawn apart from the geometry.
+            own_seed = int(np.random.default_rng((seed, place, number, 1)).integers(2**31))
+            output = parts / f"{split}-{number}.npy"
+            key = hashlib.sha256(repr((room, sample_rate, own_seed)).encode()).hexdigest()
+            bytes_about = 4 * num_sources * round((room.rt60 + 0.02) * sample_rate)
+            jobs.append(Job(key, [output], bytes_about, partial(make_room, room, sample_rate, own_seed, output)))
+            splits.append((split, number))
+    told = run_jobs(jobs, parts)
+    rows = [
+        {"split": split, "room": number} | row
+        for (split, number), room in zip(splits, told, strict=True)
+        for row in room
+    ]
+    table = pd.DataFrame(rows)
+    samples_of_rooms = [np.load(job.outputs[0], allow_pickle=False) for job in jobs]
+    ends = table["samples"].cumsum().to_numpy()
+    bank = RoomBank(sample_rate, table, np.split(np.concatenate(samples_of_rooms), ends[:-1]))
+    bank.save(target)
+    shutil.rmtree(parts)
+    return bank
+
+
+def summary(bank: RoomBank) -> str:
+    """What is in a bank, and how near the reverberation times came to what was asked for."""
+    table = bank.table
+    rooms = ", ".join(f"{len(bank.rooms(split))} for {split}" for split in SPLITS)
+    error = (table["rt60_measured"] / table["rt60"] - 1).abs().mean()
+    return (
+        f"{len(bank.responses)} responses of rooms ({rooms}); RT60 {table['rt60'].min():.2f} to "
+        f"{table['rt60'].max():.2f} s, measured within {error:.1%} on average"
+    )
+
+
+class Ranges(NamedTuple):
+    """What rooms are drawn from, see `make_bank`."""
+
+    size: Sequence[Range]
+    rt60: Range
+    distance: Range
+    height: Range
+    clearance: float
+    num_sources: int
+
+
+def check_settings(
+    counts: Mapping[str, int], ranges: Mapping[str, Range], size: Sequence[Range], num_sources: int, sample_rate: int
+) -> None:
+    """Refuse counts and ranges that are none.
+
+    Raises:
+        UserError: with the key.
+    """
+    if unknown := set(counts) - set(SPLITS):
+        raise UserError(f"counts.{min(unknown)}: there is no such split; there are: {', '.join(SPLITS)}")
+    if min(counts.values(), default=0) < 0 or sum(counts.values()) < 1:
+        raise UserError(f"counts={dict(counts)}: a bank needs at least one room")
+    if num_sources < 1 or sample_rate < 1:
+        raise UserError(f"num_sources={num_sources} and sample_rate={sample_rate} must be positive")
+    if len(size) != 3:
+        raise UserError(f"size={list(size)} must be three ranges: of length, width and height in metres")
+    for name, values in [*ranges.items(), *((f"size[{axis}]", values) for axis, values in enumerate(size))]:
+        if len(values) != 2 or not 0 < values[0] <= values[1]:
+            raise UserError(f"{name}={list(values)} must be a lowest and a highest value above 0")
+
+
+def draw_room(ranges: Ranges, rng: np.random.Generator, name: str) -> Room:
+    """Draw size, reverberation time and places.
+
+    Raises:
+        UserError: what was drawn cannot be.
+    """
+    size = tuple(float(rng.uniform(*axis)) for axis in ranges.size)
+    rt60 = float(rng.uniform(*ranges.rt60))
+
+    def place() -> tuple[float, float, float]:
+        x, y = (
+            float(rng.uniform(ranges.clearance, max(ranges.clearance, side - ranges.clearance))) for side in size[:2]
+        )
+        return x, y, float(rng.uniform(*ranges.height))
+
+    microphone, sources = place(), []
+    for _ in range(ranges.num_sources):
+        for _ in range(TRIES):
+            source = place()
+            if ranges.distance[0] <= np.linalg.norm(np.subtract(source, microphone)) <= ranges.distance[1]:
+                break
+        else:
+            raise UserError(
+                f"{name}: no place {ranges.distance[0]} to {ranges.distance[1]} m from the microphone in a room of "
+                f"{size[0]:.2f} x {size[1]:.2f} m with clearance={ranges.clearance}; change distance, size or clearance"
+            )
+        sources.append(source)
+    room = Room(size, rt60, microphone, tuple(sources))  # type: ignore[arg-type]
+    try:
+        check(room)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
+    return room
+
+
+def make_room(room: Room, sample_rate: int, seed: int, output: Path) -> list[dict[str, Any]]:
+    """Simulate one room, keep its responses in a file of its own, and tell its rows of the table."""
+    simulated = simulate(room, sample_rate, seed)
+    with replacing(output, synchronise=False) as part, part.open("wb") as file:
+        np.save(file, np.concatenate(simulated.responses))
+    rows = []
+    for source, (response, measured) in enumerate(zip(simulated.responses, simulated.rt60, strict=True)):
+        row: dict[str, Any] = {"source": source}
+        row |= dict(zip(("length", "width", "height"), room.size, strict=True))
+        row |= dict(zip(("microphone_x", "microphone_y", "microphone_z"), room.microphone, strict=True))
+        row |= dict(zip(("source_x", "source_y", "source_z"), room.sources[source], strict=True))
+        row |= {"distance": room.distance(source), "rt60": room.rt60, "rt60_measured": measured}
+        row |= {"absorption": simulated.absorption, "direct": direct_sample(room.distance(source), sample_rate)}
+        rows.append(row | {"samples": len(response)})
+    return rows

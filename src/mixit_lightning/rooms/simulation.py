@@ -45,8 +45,8 @@ class Simulated(NamedTuple):
     """A room's acoustics."""
 
     responses: list[np.ndarray]
-    """For every source, `(time,)` in float32, until it has decayed by about 60 dB; 1 / (4 pi distance) is the pressure
-    of the direct sound, which arrives at `direct_sample`."""
+    """For every source, `(time,)` in float32, until it has decayed by about 60 dB; the direct sound arrives at
+    `direct_sample` with a pressure of 1 / distance."""
     rt60: list[float]
     """Measured, seconds."""
     absorption: float

@@ -1,0 +1,167 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mixit_lightning.cli import main
+from mixit_lightning.errors import UserError
+from mixit_lightning.rooms import RoomBank, direct_sample, reverberation_time
+from mixit_lightning.rooms.bank import make_bank
+
+SMALL = {
+    "sample_rate": 8000,
+    "counts": {"train": 6, "valid": 2, "test": 3},
+    "size": [(3, 6), (3, 5), (2.5, 3.5)],
+    "rt60": (0.15, 0.35),
+    "distance": (0.5, 2.0),
+    "height": (1.0, 2.0),
+    "clearance": 0.5,
+    "num_sources": 3,
+    "seed": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bank") / "rooms.npz"
+    make_bank(str(path), **SMALL)
+    return path
+
+
+def test_one_file_with_a_row_for_every_place(bank):
+    loaded = RoomBank.load(bank)
+    assert [path.name for path in bank.parent.iterdir()] == ["rooms.npz"]
+    assert loaded.sample_rate == 8000
+    assert loaded.table["split"].value_counts().to_dict() == {"train": 18, "valid": 6, "test": 9}
+    for row, response in zip(loaded.table.itertuples(), loaded.responses, strict=True):
+        size = np.array([row.length, row.width, row.height])
+        source = np.array([row.source_x, row.source_y, row.source_z])
+        microphone = np.array([row.microphone_x, row.microphone_y, row.microphone_z])
+        for place in (source, microphone):
+            assert (place[:2] >= 0.5).all() and (place[:2] <= size[:2] - 0.5).all() and 1 <= place[2] <= 2
+        assert 0.5 <= row.distance <= 2 and row.distance == pytest.approx(np.linalg.norm(source - microphone))
+        assert row.direct == direct_sample(row.distance, 8000)
+        assert abs(int(np.abs(response[: row.direct + 4]).argmax()) - row.direct) <= 1
+        assert len(response) == row.samples == row.direct + round(row.rt60 * 8000)
+        assert row.rt60_measured == reverberation_time(response, 8000)
+
+
+def test_reverberation_times_are_within_15_percent_on_average(bank):
+    table = RoomBank.load(bank).table
+    assert (table["rt60_measured"] / table["rt60"] - 1).abs().mean() < 0.15
+    assert table["rt60"].between(0.15, 0.35).all()
+
+
+def test_no_two_rooms_are_alike(bank):
+    table = RoomBank.load(bank).table
+    rooms = table.groupby(["split", "room"]).first()
+    assert len(rooms) == 11 == rooms["length"].nunique() == rooms["microphone_x"].nunique()
+    assert table["source_x"].nunique() == len(table)
+
+
+def test_rooms_of_a_split(bank):
+    loaded = RoomBank.load(bank)
+    groups = loaded.rooms("valid")
+    assert [len(group) for group in groups] == [3, 3]
+    assert (loaded.table.loc[np.concatenate(groups), "split"] == "valid").all()
+
+
+def test_one_seed_gives_one_file_and_another_another(bank, tmp_path):
+    make_bank(str(tmp_path / "again.npz"), **SMALL)
+    make_bank(str(tmp_path / "other.npz"), **SMALL | {"seed": 1})
+    assert (tmp_path / "again.npz").read_bytes() == bank.read_bytes()
+    assert (tmp_path / "other.npz").read_bytes() != bank.read_bytes()
+
+
+def test_more_rooms_leave_the_first_ones_as_they_were(bank, tmp_path):
+    more = make_bank(str(tmp_path / "more.npz"), **SMALL | {"counts": {"train": 7}})
+    first = RoomBank.load(bank)
+    pd.testing.assert_frame_equal(more.table[:18], first.table[:18])
+    assert all(np.array_equal(*pair) for pair in zip(more.responses[:18], first.responses[:18], strict=True))
+
+
+def test_a_killed_call_goes_on(bank, tmp_path):
+    path = tmp_path / "rooms.npz"
+    words = [f"path={path}", "counts={train:6,valid:2,test:3}", "size=[[3,6],[3,5],[2.5,3.5]]", "rt60=[0.15,0.35]"]
+    words += ["distance=[0.5,2.0]", "num_sources=3"]
+    command = [sys.executable, "-m", "mixit_lightning.cli", "rooms", *words]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+    journal = tmp_path / "rooms.npz.parts" / "preparation.jsonl"
+    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 2) and process.poll() is None:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not path.exists()
+    done = [json.loads(line)[0] for line in journal.read_text().splitlines()]
+    times = {name: (journal.parent / name).stat().st_mtime_ns for name in done}
+    seen = {}
+
+    def look(*args):
+        seen.update({name: (journal.parent / name).stat().st_mtime_ns for name in done})
+
+    import mixit_lightning.rooms.bank as module
+
+    rmtree = module.shutil.rmtree
+    module.shutil.rmtree = lambda folder: (look(), rmtree(folder))
+    try:
+        assert main(["rooms", *words]) == 0
+    finally:
+        module.shutil.rmtree = rmtree
+    assert seen == times
+    assert path.read_bytes() == bank.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rt60": (0.01, 0.02)}, "room 0 of train: rt60=0.01 s cannot be reached"),
+        ({"rt60": (0.3, 0.2)}, "rt60=[0.3, 0.2] must be a lowest and a highest value"),
+        ({"rt60": (0.3,)}, "rt60=[0.3] must be"),
+        ({"height": (4.0, 5.0)}, "room 0 of train: the microphone at"),
+        ({"distance": (20.0, 30.0)}, "no place 20.0 to 30.0 m from the microphone"),
+        ({"clearance": 9.0}, "room 0 of train: "),
+        ({"counts": {}}, "needs at least one room"),
+        ({"counts": {"train": 0, "test": 0}}, "needs at least one room"),
+        ({"counts": {"tr": 5}}, "counts.tr: there is no such split; there are: train, valid, test"),
+        ({"size": [(3, 6), (3, 5)]}, "must be three ranges"),
+        ({"size": [(3, 6), (3, 5), (0, 2)]}, "size[2]=[0, 2] must be"),
+        ({"num_sources": 0}, "num_sources=0"),
+    ],
+)
+def test_settings_that_cannot_be(change, words, tmp_path):
+    with pytest.raises(UserError) as error:
+        make_bank(str(tmp_path / "rooms.npz"), **SMALL | change)
+    assert words in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_are_no_banks(bank, tmp_path):
+    text, cut, other = (tmp_path / name for name in ("text.npz", "cut.npz", "other.npz"))
+    text.write_text("rooms")
+    cut.write_bytes(bank.read_bytes()[:-1000])
+    np.savez(other, sample_rate=8000, responses=np.zeros(3), samples=[4])
+    for path in (tmp_path / "missing.npz", text, cut, other):
+        with pytest.raises(UserError, match=f"{path.name}: (no such file|not a .*bank of rooms).*mixit rooms path="):
+            RoomBank.load(path)
+
+
+def test_pickled_objects_are_refused(tmp_path):
+    path = tmp_path / "rooms.npz"
+    np.savez(
+        path, sample_rate=8000, responses=np.zeros(3), samples=np.array([3]), split=np.array([print], dtype=object)
+    )
+    with pytest.raises(UserError, match="not a bank of rooms"):
+        RoomBank.load(path)
+
+
+def test_command_names_a_misspelt_key_and_one_without_a_value(capsys):
+    assert main(["rooms", "path=x.npz", "rt6=[1,2]"]) == 1
+    assert "did you mean rt60?" in capsys.readouterr().err
+    assert main(["rooms"]) == 1
+    assert "path: has no value; give path=VALUE" in capsys.readouterr().err

@@ -84,6 +84,24 @@ def run_rooms(overrides: Sequence[str]) -> None:
     print(f"{settings.path}: {summary(instantiate(settings, _convert_='all'))}")
 
 
+def run_compare(words: Sequence[str]) -> None:
+    """Compare runs with the first one on the same test mixtures: [LABEL=]FOLDER ... [output=FOLDER]."""
+    from .results.comparison import compare
+
+    target, runs = Path(), []
+    for word in words:
+        label, _, folder = word.rpartition("=")
+        if label == "output":
+            target = Path(folder)
+        else:
+            runs.append((label or Path(folder).name, Path(folder)))
+    if len(runs) < 2:
+        raise UserError("compare: give two or more run folders, each as FOLDER or LABEL=FOLDER")
+    compare(runs, target)
+    print((target / "comparison.md").read_text())
+    print(f"{target / 'comparison.md'}, comparison.csv, comparison.png")
+
+
 def run_recipes(overrides: Sequence[str]) -> None:
     """List the recipes."""
     from .config import recipe_names
@@ -112,6 +130,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "train": run_train,
     "evaluate": run_evaluate,
     "report": run_report,
+    "compare": run_compare,
     "recipes": run_recipes,
 }
 

@@ -32,7 +32,7 @@ def test_direct_sound_of_any_distance_is_within_half_a_sample():
 
 
 def test_energy_falls_with_distance_as_in_the_theory_of_diffuse_fields():
-    """Direct energy as 1/r^2; all of it towards that of the diffuse field, 16 pi (1 - a) / (S a) (Kuttruff, "Room Acoustics")."""
+    """1 / r^2 for the direct sound and 16 pi (1 - a) / (S a) for the diffuse field (Kuttruff, "Room Acoustics")."""
     distances = [0.3, 0.6, 1.2, 2.4]
     simulated = simulate(room(*distances), 8000, 0)
     energies = [float(np.square(response, dtype=float).sum()) for response in simulated.responses]

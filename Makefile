@@ -4,11 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # What every command of a recipe is given: data=PATH and other paths on make's command line, and whatever stands in ARGS.
-PATHS := data wsj0 lists librispeech wham metadata download noise unlabelled backgrounds foregrounds
+PATHS := data rooms wsj0 lists librispeech wham metadata download noise unlabelled backgrounds foregrounds
 SETTINGS = recipe=$(recipe) $(foreach name,$(PATHS),$(if $($(name)),$(name)=$($(name)))) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install prepare doctor train evaluate report recipes test test-all check format clean
+.PHONY: help install prepare doctor rooms compare train evaluate report recipes test test-all check format clean
 
 help: ## Show this
 	@echo 'make [recipe=NAME] [data=PATH] [ARGS="key=value ..."] TARGET'
@@ -33,6 +33,9 @@ prepare: $(VENV)/installed ## Make the recipe's data set from the corpora; again
 doctor: $(VENV)/installed ## Look for everything that can be wrong with data=PATH
 	$(BIN)/mixit doctor $(SETTINGS)
 
+rooms: $(VENV)/installed ## Simulate rooms=FILE, for rooms=FILE of a recipe; ARGS="rt60=[0.2,0.6]" and what else conf/rooms.yaml has
+	$(BIN)/mixit rooms path=$(or $(rooms),rooms.npz) $(ARGS)
+
 train: $(VENV)/installed ## Train the recipe, evaluate, write the report; again: go on where it was stopped
 	$(BIN)/mixit train $(SETTINGS)
 
@@ -41,6 +44,9 @@ evaluate: $(VENV)/installed ## Separate and score the test set with the run's be
 
 report: $(VENV)/installed ## Write report.html of the run again
 	$(BIN)/mixit report $(SETTINGS)
+
+compare: $(VENV)/installed ## Compare runs="FOLDER FOLDER ..." on the same test mixtures
+	$(BIN)/mixit compare $(runs) $(ARGS)
 
 recipes: $(VENV)/installed ## List the recipes
 	@$(BIN)/mixit recipes

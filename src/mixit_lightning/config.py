@@ -1,6 +1,7 @@
 """From a command line to a resolved config: Hydra composes, this file finds recipes and explains mistakes."""
 
 import difflib
+import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from .errors import UserError
@@ -100,7 +101,8 @@ def load_config(arguments: Iterable[str], *, makes_data: bool = False) -> Config
     try:
         OmegaConf.resolve(settings)
     except OmegaConfBaseException as error:
-        raise UserError(first_line(error)) from error
+        # A resolver of ours explains itself.
+        raise UserError(first_line(error).removeprefix("UserError raised while resolving interpolation: ")) from error
     return Config(settings, folder / name)
 
 
@@ -142,19 +144,35 @@ def check_values(settings: DictConfig) -> None:
             raise UserError(f"{key}: has no value; give {key}=VALUE")
 
 
-def datamodules_of(recipes: DictConfig, shared: ListConfig) -> DictConfig:
+def datamodules_of(recipes: DictConfig, shared: DictConfig) -> DictConfig:
     """The `datamodule` of other recipes, for a recipe that puts their data together: `${datamodules_of:...}`.
 
     Args:
-        recipes: by name, the words of a command line: `[recipe=NAME, key=value, ...]`.
-        shared: words that follow all of them.
+        recipes: by name, `recipe` and whatever else one would write on its command line.
+        shared: the same for all of them, which comes last.
+
+    Raises:
+        UserError: one names no recipe, or settings that it does not have.
     """
-    return OmegaConf.create(
-        {
-            name: load_config([*map(str, words), *map(str, shared)]).settings.datamodule
-            for name, words in recipes.items()
-        }
-    )
+    datamodules = {}
+    for name in map(str, recipes):
+        if not (OmegaConf.is_dict(recipes[name]) and "recipe" in recipes[name]):
+            raise UserError(f"{name}: must be settings of a recipe, such as {{recipe:speech-folder,data:PATH}}")
+        try:
+            datamodules[name] = load_config([*words_of(recipes[name]), *words_of(shared)]).settings.datamodule
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+    return OmegaConf.create(datamodules)
+
+
+def words_of(settings: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Settings as they are written on a command line."""
+    for key in map(str, settings):
+        if OmegaConf.is_dict(settings[key]):
+            yield from words_of(settings[key], f"{prefix}{key}.")
+        else:
+            value = OmegaConf.to_container(settings[key]) if OmegaConf.is_list(settings[key]) else settings[key]
+            yield f"{prefix}{key}={json.dumps(value, ensure_ascii=False)}"
 
 
 OmegaConf.register_new_resolver("datamodules_of", datamodules_of, replace=True)

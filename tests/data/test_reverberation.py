@@ -233,7 +233,7 @@ def test_convolving_on_the_device_gives_the_same_batches(tmp_path, workers):
 def test_bad_banks(tmp_path):
     random_bank(splits=("train", "test")).save(tmp_path / "rooms.npz")
     every = ("train", "valid", "test")
-    with pytest.raises(UserError, match=r"rooms.npz: holds no rooms for valid; make it again with counts.valid above 0"):
+    with pytest.raises(UserError, match=r"rooms.npz: holds no rooms for valid; .*counts.valid above 0"):
         Rooms.load(str(tmp_path / "rooms.npz"), every, RATE, None)
     with pytest.raises(
         UserError, match="rooms at 1000 Hz where sample_rate=8000; make them again with sample_rate=8000"

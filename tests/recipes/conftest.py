@@ -5,6 +5,7 @@ import pytest
 import soundfile
 
 from mixit_lightning.cli import main
+from mixit_lightning.rooms import make_bank
 
 CORPORA = Path(__file__).parents[2].parent / "shared" / "corpora"
 """Recordings that are no part of the project; tests that use them are skipped where they are absent."""
@@ -127,6 +128,25 @@ def fuss(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def libri2mix(tmp_path_factory) -> Path:
     return make_libri2mix(tmp_path_factory.mktemp("libri2mix"))
+
+
+@pytest.fixture(scope="session")
+def rooms(tmp_path_factory) -> Path:
+    """A few small, dry rooms for two sources at 8 kHz."""
+    path = tmp_path_factory.mktemp("rooms") / "rooms.npz"
+    make_bank(
+        str(path),
+        sample_rate=8000,
+        counts={"train": 3, "valid": 1, "test": 2},
+        size=[(3, 5), (3, 5), (2.5, 3)],
+        rt60=(0.15, 0.2),
+        distance=(0.5, 2),
+        height=(1, 2),
+        clearance=0.5,
+        num_sources=2,
+        seed=0,
+    )
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# The paper's comparison, a run a row: anechoic supervised, semi-supervised at p %, unsupervised, mismatched, reverberant
+# supervised. Usage: run.sh SPEECH_FOLDER [OUT [SETTING ...]]; again: goes on where it was stopped.
+set -euo pipefail
+data=$(realpath "$1") out=$(realpath -m "${2:-runs/comparison}")
+settings=("${@:3}")
+cd "$(dirname "$0")/../.."
+mkdir -p "$out"
+[ -f "$out/rooms.npz" ] || make rooms rooms="$out/rooms.npz"
+runs=()
+row() { # LABEL NAME SETTING ...
+  make train recipe=reverb-adaptation data="$data" rooms="$out/rooms.npz" ARGS="runs=$out/$2 ${*:3} ${settings[*]-}"
+  runs+=("$1=$(echo "$out/$2"/reverb-adaptation/*)")
+}
+row "PIT, anechoic" pit-anechoic objective=pit
+row "PIT 50 % anechoic, MixIT reverberant" semi-50 objective.labelled_share=0.5
+row "PIT 10 % anechoic, MixIT reverberant" semi-10 objective.labelled_share=0.1
+row "PIT 50 % other sounds, MixIT reverberant" mismatched-50 objective.labelled_share=0.5 \
+  '+domains.generated={recipe:synthetic}' labelled=generated
+row "MixIT, reverberant" mixit objective=mixit
+row "PIT, reverberant" pit-reverberant objective=pit labelled=reverberant
+.venv/bin/mixit compare "${runs[@]}" output="$out"

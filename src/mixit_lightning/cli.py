@@ -74,14 +74,15 @@ def run_doctor(overrides: Sequence[str]) -> None:
 
 
 def run_rooms(overrides: Sequence[str]) -> None:
-    """Simulate a bank of rooms, for rooms=FILE; again: go on where it was stopped."""
-    from hydra.utils import instantiate
-
-    from .config import load_rooms_config
+    """Simulate a bank of rooms, for rooms=FILE, and draw it; again: go on where it was stopped."""
+    from .config import build_rooms
+    from .results.rooms import draw_bank
     from .rooms.bank import summary
 
-    settings = load_rooms_config(overrides)
-    print(f"{settings.path}: {summary(instantiate(settings, _convert_='all'))}")
+    path, bank = build_rooms(overrides)
+    picture = path.with_suffix(".png")
+    draw_bank(bank, picture)
+    print(f"{path}: {summary(bank)}\nlook: {picture}")
 
 
 def run_compare(words: Sequence[str]) -> None:

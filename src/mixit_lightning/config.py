@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from .errors import UserError
+from .rooms import RoomBank
 from .training.run import run_name
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,11 +117,11 @@ def check_checkout() -> None:
         raise UserError(f"{ROOT}: no conf/config.yaml there; install from a checkout with `pip install -e .`")
 
 
-def load_rooms_config(arguments: Iterable[str]) -> DictConfig:
-    """Compose conf/rooms.yaml with `key=value ...`.
+def build_rooms(arguments: Iterable[str]) -> tuple[Path, RoomBank]:
+    """Make the bank of rooms that conf/rooms.yaml and `key=value ...` describe, and say where it is.
 
     Raises:
-        UserError: a key that does not exist, with the nearest that does, or one without a value.
+        UserError: a key that does not exist, with the nearest that does, or one without a value; no such rooms.
     """
     check_checkout()
     overrides = parse(arguments)
@@ -130,7 +131,8 @@ def load_rooms_config(arguments: Iterable[str]) -> DictConfig:
         except (HydraException, OmegaConfBaseException) as error:
             raise explain("", overrides, list(keys(compose("rooms"))), error) from error
     check_values(settings)
-    return settings
+    bank = build(OmegaConf.create({"rooms": settings}), "rooms", _convert_="all")
+    return Path(settings.path).expanduser(), bank
 
 
 def check_values(settings: DictConfig) -> None:

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # What every command of a recipe is given: data=PATH and other paths on make's command line, and whatever stands in ARGS.
-PATHS := data rooms wsj0 lists librispeech wham metadata download noise unlabelled backgrounds foregrounds
+PATHS := data labelled_data rooms wsj0 lists librispeech wham metadata download noise unlabelled backgrounds foregrounds
 SETTINGS = recipe=$(recipe) $(foreach name,$(PATHS),$(if $($(name)),$(name)=$($(name)))) $(ARGS)
 
 .DEFAULT_GOAL := help

@@ -39,6 +39,7 @@ class ReverbAdaptation(MixtureDataModule):
         for name, domain in domains.items():
             if (domain.sample_rate, domain.length) != (self.sample_rate, self.length):
                 raise UserError(f"domains.{name}: its sample_rate or duration differs; set those of the whole run only")
+            domain.num_workers = self.num_workers
             # Recipes part their mixtures into labelled and unlabelled ones by this.
             domain.labelled_share = self.labelled_share if unlabelled == labelled else float(name == labelled)
         self.unlabelled, self.labelled = domains[unlabelled], domains[labelled]
@@ -58,7 +59,10 @@ class ReverbAdaptation(MixtureDataModule):
         return WithoutReferences(self.unlabelled.evaluation[split])
 
     def val_dataloader(self) -> DataLoader[EvaluationBatch]:
-        """Mixtures of mixtures of the unlabelled domain and mixtures of the labelled one, as training has them."""
+        """Mixtures of mixtures of the unlabelled domain, then mixtures of the labelled one, as training has them.
+
+        With a limit on validation batches, as of `debug=fast`, the latter may be left out.
+        """
         size, parts = self.evaluation_batch_size, []
         if self.labelled_share < 1:
             parts.append(EvaluationDataset(self.evaluation["valid"], size, self.num_mixtures))
@@ -71,11 +75,11 @@ class ReverbAdaptation(MixtureDataModule):
         return self.all_domains
 
     def inventories(self) -> list[Inventory]:
-        """Every folder once."""
-        every = {
-            inventory.root: inventory for domain in self.all_domains.values() for inventory in domain.inventories()
-        }
-        return list(every.values())
+        """Every set once."""
+        every: list[Inventory] = []
+        for domain in self.all_domains.values():
+            every += [inventory for inventory in domain.inventories() if inventory not in every]
+        return every
 
 
 class TwoDomains:

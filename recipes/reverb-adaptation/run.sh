@@ -10,7 +10,9 @@ mkdir -p "$out"
 runs=()
 row() { # LABEL NAME SETTING ...
   make train recipe=reverb-adaptation data="$data" rooms="$out/rooms.npz" ARGS="runs=$out/$2 ${*:3} ${settings[*]-}"
-  runs+=("$1=$(echo "$out/$2"/reverb-adaptation/*)")
+  local found=("$out/$2"/reverb-adaptation/*/)
+  [ "${#found[@]}" = 1 ] || { echo "run.sh: $out/$2 holds runs of other settings too; give another OUT"; exit 1; }
+  runs+=("$1=${found[0]}")
 }
 row "PIT, anechoic" pit-anechoic objective=pit
 row "PIT 50 % anechoic, MixIT reverberant" semi-50 objective.labelled_share=0.5

@@ -19,13 +19,13 @@ class GeneratedSounds:
     def draw(
         self, group: str, rng: np.random.Generator, length: int | None, margin: Margin = NO_MARGIN
     ) -> tuple[str, np.ndarray]:
-        """A new sound of that kind at RMS 1."""
+        """A new sound of that kind at RMS 1, with silence around it."""
         if length is None:
             raise ValueError("generated sounds have no length of their own")
-        sound = KINDS[group](rng, sum(margin) + length, self.sample_rate)
-        while not sound[margin.before :][:length].any():  # a voice may pause all the time
-            sound = KINDS[group](rng, sum(margin) + length, self.sample_rate)
-        return group, sound / np.sqrt(np.mean(np.square(sound)))
+        sound = KINDS[group](rng, length, self.sample_rate)
+        while not sound.any():  # a voice may pause all the time
+            sound = KINDS[group](rng, length, self.sample_rate)
+        return group, np.pad(sound / np.sqrt(np.mean(np.square(sound))), margin)
 
 
 class Synthetic(DynamicDataModule):

@@ -86,19 +86,21 @@ def run_rooms(overrides: Sequence[str]) -> None:
 
 
 def run_compare(words: Sequence[str]) -> None:
-    """Compare runs with the first one on the same test mixtures: [LABEL=]FOLDER ... [output=FOLDER]."""
+    """Compare runs with the first one on the same test mixtures: [LABEL=]FOLDER ... [output=FOLDER] [measure=NAME]."""
     from .results.comparison import compare
 
-    target, runs = Path(), []
+    target, measure, runs = Path(), "si_snri", []
     for word in words:
         label, _, folder = word.rpartition("=")
         if label == "output":
             target = Path(folder)
+        elif label == "measure":
+            measure = folder
         else:
             runs.append((label or Path(folder).name, Path(folder)))
     if len(runs) < 2:
         raise UserError("compare: give two or more run folders, each as FOLDER or LABEL=FOLDER")
-    compare(runs, target)
+    compare(runs, target, measure)
     print((target / "comparison.md").read_text())
     print(f"{target / 'comparison.md'}, comparison.csv, comparison.png")
 
@@ -143,7 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, function in COMMANDS.items():
         help_text = (function.__doc__ or "").strip()
         command = commands.add_parser(name, help=help_text, description=help_text)
-        command.add_argument("settings", nargs="*", metavar="recipe=NAME key=value", help="see conf/ and recipes/")
+        words = ("LABEL=FOLDER", "runs") if name == "compare" else ("recipe=NAME key=value", "see conf/ and recipes/")
+        command.add_argument("settings", nargs="*", metavar=words[0], help=words[1])
     commands.choices["doctor"].add_argument("--json", action="store_true", help="print findings as JSON")
     parsed = parser.parse_args(arguments)
     settings = parsed.settings + (["--json"] if getattr(parsed, "json", False) else [])

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,11 +18,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from .errors import UserError
-from .rooms import RoomBank
 from .training.run import run_name
+
+if TYPE_CHECKING:
+    from .rooms import RoomBank
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: `conf/` and `recipes/` stand there."""
+
+PATHS = ("rooms", "labelled_data", "warm_start")
+"""Settings that are files or folders besides the data root; absolute, wherever they were given from."""
 
 NOT_PART_OF_A_RUN = ("checkpoint", "runs", "logger", "trainer.enable_progress_bar", "datamodule.num_workers")
 """Settings that change where and how a run is shown, not what it computes; they do not change its name."""
@@ -94,8 +99,11 @@ def load_config(arguments: Iterable[str], *, makes_data: bool = False) -> Config
     if not (isinstance(settings.seed, int) and 0 <= settings.seed < 2**32):
         raise UserError(f"seed={settings.seed}: must be a whole number from 0 to 4294967295")
     check_values(settings)
+    for key in PATHS:
+        if settings.get(key) is not None:
+            settings[key] = str(Path(str(settings[key])).expanduser().resolve())
     folder = Path(settings.runs) / recipe
-    name = run_name(chosen.objective, recipe, chosen.separator, defining(overrides, settings.data))
+    name = run_name(chosen.objective, recipe, chosen.separator, defining(overrides, settings))
     settings.run = name
     # So that `_target_: speech_folder.SpeechFolder` is found, and recipes that change another one's settings find its.
     sys.path[:0] = [str(ROOT / "recipes" / name) for name in recipe_names()]
@@ -117,7 +125,7 @@ def check_checkout() -> None:
         raise UserError(f"{ROOT}: no conf/config.yaml there; install from a checkout with `pip install -e .`")
 
 
-def build_rooms(arguments: Iterable[str]) -> tuple[Path, RoomBank]:
+def build_rooms(arguments: Iterable[str]) -> "tuple[Path, RoomBank]":
     """Make the bank of rooms that conf/rooms.yaml and `key=value ...` describe, and say where it is.
 
     Raises:
@@ -147,10 +155,12 @@ def check_values(settings: DictConfig) -> None:
 
 
 def datamodules_of(recipes: DictConfig, shared: DictConfig) -> DictConfig:
-    """The `datamodule` of other recipes, for a recipe that puts their data together: `${datamodules_of:...}`.
+    """The `datamodule` of other recipes, for a recipe that puts their data together; nothing else is taken from them.
+
+    In settings: `${datamodules_of:${domains},${shared}}`.
 
     Args:
-        recipes: by name, `recipe` and whatever else one would write on its command line.
+        recipes: the domains by name, `recipe` and whatever else one would write on its command line.
         shared: the same for all of them, which comes last.
 
     Raises:
@@ -159,11 +169,11 @@ def datamodules_of(recipes: DictConfig, shared: DictConfig) -> DictConfig:
     datamodules = {}
     for name in map(str, recipes):
         if not (OmegaConf.is_dict(recipes[name]) and "recipe" in recipes[name]):
-            raise UserError(f"{name}: must be settings of a recipe, such as {{recipe:speech-folder,data:PATH}}")
+            raise UserError(f"domains.{name}: must be settings of a recipe, such as {{recipe:speech-folder,data:PATH}}")
         try:
             datamodules[name] = load_config([*words_of(recipes[name]), *words_of(shared)]).settings.datamodule
         except UserError as error:
-            raise UserError(f"{name}: {error}") from error
+            raise UserError(f"domains.{name}: {error}") from error
     return OmegaConf.create(datamodules)
 
 
@@ -264,15 +274,15 @@ def data_root(settings: DictConfig, recipe: str, makes_data: bool) -> str | None
     return str(path)
 
 
-def defining(overrides: list[Override], data: str | None) -> list[str]:
-    """The overrides that make a run another one, and its data root."""
+def defining(overrides: list[Override], settings: DictConfig) -> list[str]:
+    """The overrides that make a run another one, and its files and folders."""
     texts = [
         f"{override.key_or_group}={override.get_value_element_as_str()}"
         for override in overrides
-        if override.key_or_group not in ("data", "objective", "separator")
+        if override.key_or_group not in ("data", "objective", "separator", *PATHS)
         and not any(f"{override.key_or_group}.".startswith(f"{key}.") for key in NOT_PART_OF_A_RUN)
     ]
-    return [*texts, *([f"data={data}"] if data else [])]
+    return [*texts, *(f"{key}={settings[key]}" for key in ("data", *PATHS) if settings.get(key))]
 
 
 def first_line(error: Exception) -> str:

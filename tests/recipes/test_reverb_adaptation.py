@@ -11,7 +11,7 @@ from mixit_lightning.cli import main
 from mixit_lightning.config import build, load_config
 from mixit_lightning.data.batches import TrainingDataset, TrainingSampler
 from mixit_lightning.objectives import mixit, pit
-from mixit_lightning.training.train import build_module
+from mixit_lightning.training.train import build_module, train
 
 SMALL = ["separator.bottleneck=8", "separator.conv_channels=16", "separator.repeats=1"]
 SMALL += ["separator.dilations_per_repeat=2", "datamodule.duration=0.5", "trainer.accelerator=cpu"]
@@ -184,6 +184,9 @@ def test_warm_start_from_another_network_is_refused_before_anything_is_written(f
     assert "weights fit this separator; give separator settings like those" in capsys.readouterr().err
     assert main(["train", *command, "warm_start=/none.ckpt"]) == 1
     assert "/none.ckpt: no such checkpoint" in capsys.readouterr().err
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "weights.ckpt")
+    assert main(["train", *command, f"warm_start={tmp_path / 'weights.ckpt'}"]) == 1
+    assert "weights.ckpt: not a checkpoint of a run, it has no state_dict" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
 
 
@@ -193,11 +196,13 @@ def test_warm_start_from_another_network_is_refused_before_anything_is_written(f
         (["labelled=dry"], "labelled=dry: there is no such domain; domains are reverberant, anechoic"),
         (["sample_rate=16000"], "rooms at 8000 Hz where sample_rate=16000"),
         (["shared.datamodule.duration=0.6"], "its sample_rate or duration differs"),
-        (["domains.anechoic.recipe=nothing"], "anechoic: recipe=nothing does not exist"),
-        (["+domains.anechoic.datamodule.x=1"], "anechoic: datamodule.x=1: there is no such key"),
-        (["+domains.other={data:x}"], "other: must be settings of a recipe, such as {recipe:speech-folder,data:PATH}"),
-        (["rooms=none.npz"], "none.npz: no such file; make it with `mixit rooms path=none.npz`"),
-        (["early=50"], "there is no such key"),
+        (["domains.anechoic.recipe=nothing"], "domains.anechoic: recipe=nothing does not exist"),
+        (["+domains.anechoic.datamodule.x=1"], "domains.anechoic: datamodule.x=1: there is no such key"),
+        (
+            ["+domains.other={data:x}"],
+            "domains.other: must be settings of a recipe, such as {recipe:speech-folder",
+        ),
+        (["rooms=none.npz"], "none.npz: no such file; make it with `mixit rooms path="),
     ],
 )
 def test_settings_that_cannot_be(words, more, message, capsys, tmp_path):
@@ -205,6 +210,37 @@ def test_settings_that_cannot_be(words, more, message, capsys, tmp_path):
     told = capsys.readouterr().err
     assert message in told and told.startswith("mixit: ") and "interpolation" not in told
     assert not (tmp_path / "runs").exists()
+
+
+def test_early_concerns_the_domain_in_rooms(words):
+    _, dry_and_early = batches(load_config(words("early=10", "labelled=reverberant", "objective=pit")), 1)
+    _, whole = batches(load_config(words("labelled=reverberant", "objective=pit")), 1)
+    torch.testing.assert_close(dry_and_early[0].mixtures, whole[0].mixtures)
+    assert not torch.allclose(dry_and_early[0].references, whole[0].references, atol=1e-4)
+
+
+def test_paths_are_absolute_wherever_they_were_given_from(words, rooms, monkeypatch):
+    monkeypatch.chdir(rooms.parent)
+    one, other = load_config(words()), load_config(words(f"rooms={rooms.name}"))
+    assert one.folder == other.folder
+    assert one.settings.datamodule.domains.reverberant.rooms == other.settings.datamodule.domains.reverberant.rooms
+
+
+def test_training_is_the_same_where_the_device_convolves(words, monkeypatch, tmp_path):
+    """As with a GPU: the loader hands over what is dry, Lightning's hook has it heard."""
+    make = TrainingDataset.__init__
+    trained = []
+    for number, unheard in enumerate((False, True)):
+
+        def forced(self, *given, choice=unheard, **more):
+            make(self, *given, **more | {"unheard": choice})
+
+        monkeypatch.setattr(TrainingDataset, "__init__", forced)
+        config = load_config(words("debug=fast", f"runs={tmp_path / str(number)}", "objective.labelled_share=0.5"))
+        state = torch.load(train(config) / "checkpoints" / "last.ckpt", weights_only=True)
+        trained.append(state["state_dict"])
+    for name, value in trained[0].items():
+        torch.testing.assert_close(trained[1][name], value, atol=1e-6, rtol=1e-5)
 
 
 def test_rooms_are_asked_for(speech, capsys):
@@ -216,7 +252,8 @@ def test_rooms_are_asked_for(speech, capsys):
     ("recipe", "more", "message"),
     [
         ("speech-folder", ["sample_rate=16000"], "rooms at 8000 Hz where sample_rate=16000"),
-        ("speech-folder", ["datamodule.source_shares=[0,0,1]", "datamodule.num_workers=0"], "2 places in a room, but"),
+        ("speech-folder", ["datamodule.source_shares=[0,0,1]"], "2 places in a room, but a mixture may have 3 sources"),
+        ("speech-folder", ["datamodule.test_counts=[0,0,2]"], "2 places in a room, but a mixture may have 3 sources"),
     ],
 )
 def test_rooms_that_do_not_fit_a_recipe(recipe, more, message, speech, rooms, capsys, tmp_path):
@@ -231,6 +268,7 @@ def test_rooms_that_do_not_fit_a_recipe(recipe, more, message, speech, rooms, ca
     ]
     assert main([*command, *more]) == 1
     assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_noise_of_libri2mix_has_no_room(libri2mix, rooms, capsys):
@@ -248,6 +286,8 @@ def test_doctor_looks_at_every_folder_once(words, capsys):
     assert json.loads(capsys.readouterr().out)["healthy"]
     inventories = build(load_config(words()).settings, "datamodule").inventories()
     assert len(inventories) == 1
+    other = load_config(words("+domains.anechoic.datamodule.splits=[valid,train,test]"))
+    assert len(build(other.settings, "datamodule").inventories()) == 2
 
 
 def test_reverberant_speech_has_the_level_of_the_dry(words):

@@ -79,6 +79,24 @@ def test_every_domain_is_compared_apart_and_written(values, tmp_path):
     ]
 
 
+def test_names_alone_do_not_make_mixtures_the_same(values, tmp_path):
+    """The same recordings in other rooms have the same names."""
+    for name, level in (("dry", 0.0), ("rounded", 0.001), ("wet", 0.5)):
+        folder = make_run(tmp_path / name, values)
+        table = pd.read_csv(folder / "examples.csv").assign(input_si_snr=np.sin(np.arange(COUNT)) + level)
+        table.to_csv(folder / "examples.csv", index=False)
+    compare([("dry", tmp_path / "dry"), ("rounded", tmp_path / "rounded")], tmp_path)
+    with pytest.raises(UserError, match=r"wet/examples.csv: tested on other mixtures than"):
+        compare([("dry", tmp_path / "dry"), ("wet", tmp_path / "wet")], tmp_path)
+
+
+def test_a_checkpoint_from_elsewhere_has_no_training_record(values, tmp_path):
+    one, other = make_run(tmp_path / "one", values), make_run(tmp_path / "other", values, trained_with=None)
+    table = compare([("one", one), ("other", other)], tmp_path)
+    assert table["steps"][0] == 50 and np.isnan(table["steps"][1])
+    assert "| ? |" in (tmp_path / "comparison.md").read_text()
+
+
 def test_mixtures_that_the_measure_does_not_apply_to_are_left_out(values, tmp_path):
     with_single = np.where(np.arange(COUNT) % 4 == 0, np.nan, values)
     one, other = make_run(tmp_path / "one", with_single), make_run(tmp_path / "other", with_single + 1)
@@ -98,6 +116,11 @@ def test_what_cannot_be_compared(values, tmp_path, capsys):
         compare([("apart", apart), ("one", one)], tmp_path)
     assert main(["compare", str(one), str(tmp_path / "none")]) == 1
     assert "results.json: no such file; evaluate the run first" in capsys.readouterr().err
+    nothing = make_run(tmp_path / "nothing", np.full(COUNT, np.nan))
+    assert main(["compare", str(nothing), str(one)]) == 1
+    assert "si_snri applies to no example of it" in capsys.readouterr().err
+    assert main(["compare", str(one), str(one), "measure=pesq"]) == 1
+    assert "has no column pesq" in capsys.readouterr().err
     assert main(["compare", str(one)]) == 1
     assert "give two or more run folders" in capsys.readouterr().err
     assert not (tmp_path / "comparison.md").exists()

@@ -141,6 +141,17 @@ def test_settings_that_cannot_be(change, words, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_bank_that_is_there_is_left_as_it_is(bank, capsys):
+    before = bank.stat().st_mtime_ns
+    make_bank(str(bank), **SMALL)
+    with pytest.raises(UserError, match="holds something else than these rooms; move it away, or give another path"):
+        make_bank(str(bank), **SMALL | {"seed": 1})
+    with pytest.raises(UserError, match="holds something else"):
+        make_bank(str(bank.parent), **SMALL)
+    assert bank.stat().st_mtime_ns == before
+    assert [path.name for path in bank.parent.iterdir()] == ["rooms.npz"]
+
+
 def test_files_that_are_no_banks(bank, tmp_path):
     text, cut, other = (tmp_path / name for name in ("text.npz", "cut.npz", "other.npz"))
     text.write_text("rooms")

@@ -59,6 +59,7 @@ class DynamicMixtures:
         for pool in (labelled, unlabelled):
             check_groups(pool, source_shares, "source_shares")
         self.source_shares = np.array(source_shares) / np.sum(source_shares)
+        self.max_sources = int(np.flatnonzero(self.source_shares)[-1]) + 1
         self.length = length
         self.max_level = max_level
         self.seed = seed
@@ -101,6 +102,7 @@ class FixedMixtures:
         self.mixtures = mixtures
         # The most sources first: partners of mixtures of mixtures are the neighbours in the list.
         self.num_sources = [n + 1 for n, count in enumerate(counts) for _ in range(count)][::-1]
+        self.max_sources = max(self.num_sources)
 
     def __len__(self) -> int:
         return len(self.num_sources)

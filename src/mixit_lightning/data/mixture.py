@@ -86,6 +86,11 @@ class EvaluationMixtures(Protocol):
 class TrainingSources(Protocol):
     """Training mixtures that can be taken apart, to be heard in rooms."""
 
+    @property
+    def max_sources(self) -> int:
+        """The most sources that a mixture may have."""
+        ...
+
     def draw_sources(self, number: int, *, labelled: bool, margin: Margin) -> Sources:
         """Sources of the mixture that `draw` gives for that number, of unlabelled ones as well."""
         ...
@@ -93,6 +98,11 @@ class TrainingSources(Protocol):
 
 class EvaluationSources(Protocol):
     """A fixed list of mixtures that can be taken apart."""
+
+    @property
+    def max_sources(self) -> int:
+        """The most sources that a mixture has."""
+        ...
 
     def __len__(self) -> int: ...
 

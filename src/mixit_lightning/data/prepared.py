@@ -58,6 +58,7 @@ class PreparedMixtures:
         self.seed = seed
         labelled, unlabelled = part_rows(rows, labelled_share, seed)
         self.rows = list(rows)
+        self.max_sources = max((len(row.references) for row in rows), default=0)
         self.parts = {True: labelled, False: unlabelled}
         self.passes = lru_cache(maxsize=8)(self.order_of_pass)
 

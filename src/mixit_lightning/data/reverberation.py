@@ -94,18 +94,21 @@ class Rooms:
             )
         return {split: cls(bank, split, early, path) for split in splits}
 
-    def draw(self, rng: np.random.Generator, num_sources: int) -> tuple[Tensor, Tensor | None]:
-        """Responses of different places of a random room, `(source, tap)`, and what targets are heard through.
+    def check_places(self, max_sources: int) -> None:
+        """Refuse mixtures of more sources than there are places in a room.
 
         Raises:
-            UserError: the room has too few places.
+            UserError: there are too few.
         """
-        room = self.rooms[rng.integers(len(self.rooms))]
-        if num_sources > len(room):
+        if max_sources > (places := min(map(len, self.rooms))):
             raise UserError(
-                f"{self.source}: {len(room)} places in a room, but a mixture has {num_sources} sources; "
-                f"make it again with num_sources={num_sources}"
+                f"{self.source}: {places} places in a room, but a mixture may have {max_sources} sources; "
+                f"make it again with num_sources={max_sources}"
             )
+
+    def draw(self, rng: np.random.Generator, num_sources: int) -> tuple[Tensor, Tensor | None]:
+        """Responses of different places of a random room, `(source, tap)`, and what targets are heard through."""
+        room = self.rooms[rng.integers(len(self.rooms))]
         places = rng.choice(room, num_sources, replace=False)
         responses = torch.nn.utils.rnn.pad_sequence([self.responses[place] for place in places], batch_first=True)
         return responses, None if self.early is None else responses[:, : self.early]
@@ -118,9 +121,13 @@ class ReverberantTraining:
         mixtures: dry.
         rooms: for training.
         seed: of the choice of rooms and places.
+
+    Raises:
+        UserError: a mixture may have more sources than a room has places.
     """
 
     def __init__(self, mixtures: TrainingSources, rooms: Rooms, seed: int) -> None:
+        rooms.check_places(mixtures.max_sources)
         self.mixtures = mixtures
         self.rooms = rooms
         self.seed = seed
@@ -140,9 +147,13 @@ class ReverberantList:
         mixtures: dry.
         rooms: for evaluation.
         seed: of the choice of rooms and places.
+
+    Raises:
+        UserError: a mixture may have more sources than a room has places.
     """
 
     def __init__(self, mixtures: EvaluationSources, rooms: Rooms, seed: int) -> None:
+        rooms.check_places(mixtures.max_sources)
         self.mixtures = mixtures
         self.rooms = rooms
         self.seed = seed

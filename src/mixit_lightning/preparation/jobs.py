@@ -122,8 +122,7 @@ def check_room(folder: Path, needed: int, waiting: int, total: int) -> None:
     print(f"{folder}: {done}{waiting} to make, {gigabytes(needed)}; the disk has {gigabytes(free)}", flush=True)
     if needed > free:
         raise UserError(
-            f"{folder}: needs {gigabytes(needed)} and the disk has {gigabytes(free)}; "
-            "make room, or choose fewer sample_rates, modes or types"
+            f"{folder}: needs {gigabytes(needed)} and the disk has {gigabytes(free)}; make room, or choose to make less"
         )
 
 

@@ -18,14 +18,19 @@ CHUNK = 1000
 
 COVERAGE = 0.95
 
+INPUT = "input_si_snr"
+INPUT_TOLERANCE = 0.01
+"""dB by which other processors may round."""
+
 
 class Run(NamedTuple):
     """A run that was evaluated."""
 
     label: str
     results: dict[str, Any]
-    examples: dict[str, "pd.Series[float]"]
-    """By domain (one without a name where there is one only) the measure by the name of the mixture."""
+    examples: dict[str, pd.DataFrame]
+    """By domain (called `test` where there is one only), rows by the name of the mixture: the measure, and the level of
+    the input, which tells mixtures of the same recordings apart."""
 
 
 class Estimate(NamedTuple):
@@ -53,14 +58,15 @@ def compare(labelled_runs: Sequence[tuple[str, Path]], target: Path, measure: st
         for (_, folder), run in zip(labelled_runs, runs, strict=True):
             if domain not in run.examples:
                 raise UserError(f"{folder}/examples.csv: not tested in the domain {domain}; evaluate it again")
-            values = run.examples[domain]
-            if set(values.index) != set(first.index):
+            examples = run.examples[domain]
+            if not same_mixtures(examples, first):
                 raise UserError(
                     f"{folder}/examples.csv: tested on other mixtures than {labelled_runs[0][1]}; compare runs with "
                     "the same test set"
                 )
+            values = examples[measure]
             value = bootstrap(values.to_numpy())
-            difference = bootstrap((values - first[values.index]).to_numpy())
+            difference = bootstrap((values - first.loc[values.index, measure]).to_numpy())
             rows.append(
                 {
                     "domain": domain,
@@ -73,7 +79,7 @@ def compare(labelled_runs: Sequence[tuple[str, Path]], target: Path, measure: st
                     "difference_high": difference.high,
                     "num_examples": len(values),
                     "seed": run.results.get("seed"),
-                    "steps": run.results.get("trained_with", {}).get("steps"),
+                    "steps": (run.results.get("trained_with") or {}).get("steps"),
                     "train_seconds": run.results.get("wall_time", {}).get("train"),
                     "commit": str((run.results.get("trained_with") or run.results).get("commit", ""))[:7],
                 }
@@ -104,9 +110,21 @@ def read_run(label: str, folder: Path, measure: str) -> Run:
             f"{folder / 'examples.csv'}: has no column {measure}; there are: {', '.join(map(str, examples))}"
         )
     known = examples[examples[measure].notna()]
-    parts = known.groupby("domain", sort=False) if "domain" in known else [("", known)]
+    if known.empty:
+        raise UserError(f"{folder / 'examples.csv'}: {measure} applies to no example of it")
+    parts = known.groupby("domain", sort=False) if "domain" in known else [("test", known)]
+    columns = [column for column in (measure, INPUT) if column in known]
     # Mixtures of one name differ in nothing that we know.
-    return Run(label, results, {str(domain): part.groupby("name")[measure].mean() for domain, part in parts})
+    return Run(label, results, {str(domain): part.groupby("name")[columns].mean() for domain, part in parts})
+
+
+def same_mixtures(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Whether examples have the same names, and inputs of the same level: rooms change no name."""
+    if set(one.index) != set(other.index):
+        return False
+    if INPUT not in one or INPUT not in other:
+        return True
+    return bool(np.allclose(one[INPUT], other.loc[one.index, INPUT], atol=INPUT_TOLERANCE, equal_nan=True))
 
 
 def bootstrap(values: np.ndarray) -> Estimate:
@@ -130,7 +148,7 @@ def markdown(table: pd.DataFrame, measure: str, selection_rule: str) -> str:
         part = table[table["domain"] == domain]
         first = part.iloc[0]
         lines += [
-            f"{domain or 'test'}: {first['num_examples']} mixtures",
+            f"{domain}: {first['num_examples']} mixtures",
             "",
             f"| run | {label} [95 %] | minus the first row [95 %, paired] | steps | training | commit |",
             "| --- | --- | --- | --- | --- | --- |",
@@ -145,7 +163,10 @@ def markdown(table: pd.DataFrame, measure: str, selection_rule: str) -> str:
                 f"| {row['run']} | {value} | {difference if place else ''} | {steps} | {duration} | {row['commit']} |"
             )
         lines.append("")
-    intervals = f"Intervals: percentile bootstrap over the test mixtures, {RESAMPLES:,} resamples."
+    intervals = (
+        f"Intervals: percentile bootstrap over the test mixtures, {RESAMPLES:,} resamples; what another seed "
+        "of training would change is not in them."
+    )
     return "\n".join([*lines, intervals, f"Selection rule of the first row: {selection_rule}.", ""])
 
 

@@ -1,6 +1,7 @@
 """A bank of simulated rooms: made once, on all cores, kept in one file, with a table of what is in it."""
 
 import hashlib
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -36,13 +37,16 @@ class RoomBank(NamedTuple):
     sample at which the direct sound arrives) and `samples` of the response."""
     responses: list[np.ndarray]
     """`(time,)` each, float32, see `Simulated`."""
+    settings: str = ""
+    """What it was made with, as JSON."""
 
     def save(self, path: Path) -> None:
-        """Write one `.npz` file: `sample_rate`, all `responses` in one row, and every column of the table."""
+        """Write one `.npz` file: `sample_rate`, `settings`, all `responses` in one row, every column of the table."""
         with replacing(path) as part, part.open("wb") as file:
             columns: dict[str, Any] = {str(name): self.table[name].to_numpy() for name in self.table}
             columns["split"] = columns["split"].astype(str)  # objects would be pickled
-            np.savez(file, sample_rate=self.sample_rate, responses=np.concatenate(self.responses), **columns)
+            columns |= {"sample_rate": self.sample_rate, "responses": np.concatenate(self.responses)}
+            np.savez(file, settings=self.settings, **columns)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -57,6 +61,7 @@ class RoomBank(NamedTuple):
             with np.load(path, allow_pickle=False) as arrays:
                 columns = {name: arrays[name] for name in arrays.files}
             sample_rate, samples = int(columns.pop("sample_rate")), columns.pop("responses")
+            settings = str(columns.pop("settings"))
             table = pd.DataFrame(columns)
             ends = table["samples"].cumsum().to_numpy()
             complete = (ends[-1] if len(ends) else 0) == len(samples) and {"split", "room", "direct"} <= set(table)
@@ -64,7 +69,7 @@ class RoomBank(NamedTuple):
             raise UserError(f"{path}: not a bank of rooms ({error}); make it with `mixit rooms path={path}`") from error
         if not complete:
             raise UserError(f"{path}: not a whole bank of rooms; make it with `mixit rooms path={path}`")
-        return cls(sample_rate, table, np.split(samples, ends[:-1]) if len(ends) else [])
+        return cls(sample_rate, table, np.split(samples, ends[:-1]) if len(ends) else [], settings)
 
     def rooms(self, split: str) -> list[np.ndarray]:
         """For every room of a split, the numbers of its responses."""
@@ -86,7 +91,8 @@ def make_bank(
 ) -> RoomBank:
     """Simulate rooms and write them to a file; the same settings give the same file, bit by bit.
 
-    A call that is killed goes on when it is made again, and every room has one microphone and belongs to one split.
+    A call that is killed goes on when it is made again; a file that is there already is left as it is. Every room has
+    one microphone and belongs to one split.
 
     Args:
         path: of the file.
@@ -101,9 +107,16 @@ def make_bank(
         seed: of everything drawn.
 
     Raises:
-        UserError: a range or count that is none, a room that cannot be, or a full disk; no bank is written then.
+        UserError: a range or count that is none, a room that cannot be, a full disk, or a file that holds something
+            else; no bank is written then.
     """
     target = Path(path).expanduser().absolute()
+    given = (sample_rate, dict(counts), size, rt60, distance, height, clearance, num_sources, seed)
+    settings = json.dumps(given)
+    if target.exists():
+        if target.is_file() and (bank := RoomBank.load(target)).settings == settings:
+            return bank
+        raise UserError(f"{target}: holds something else than these rooms; move it away, or give another path")
     check_settings(counts, {"rt60": rt60, "distance": distance, "height": height}, size, num_sources, sample_rate)
     ranges = Ranges(size, rt60, distance, height, clearance, num_sources)
     parts = target.with_name(f"{target.name}.parts")
@@ -116,7 +129,8 @@ def make_bank(
             output = parts / f"{split}-{number}.npy"
             key = hashlib.sha256(repr((room, sample_rate, own_seed)).encode()).hexdigest()
             bytes_about = 4 * num_sources * round((room.rt60 + 0.02) * sample_rate)
-            jobs.append(Job(key, [output], bytes_about, partial(make_room, room, sample_rate, own_seed, output)))
+            making = partial(make_room, room, sample_rate, own_seed, output)
+            jobs.append(Job(key, [output], bytes_about, making))
             splits.append((split, number))
     told = run_jobs(jobs, parts)
     rows = [
@@ -127,7 +141,7 @@ def make_bank(
     table = pd.DataFrame(rows)
     samples_of_rooms = [np.load(job.outputs[0], allow_pickle=False) for job in jobs]
     ends = table["samples"].cumsum().to_numpy()
-    bank = RoomBank(sample_rate, table, np.split(np.concatenate(samples_of_rooms), ends[:-1]))
+    bank = RoomBank(sample_rate, table, np.split(np.concatenate(samples_of_rooms), ends[:-1]), settings)
     bank.save(target)
     shutil.rmtree(parts)
     return bank
@@ -213,7 +227,10 @@ def draw_room(ranges: Ranges, rng: np.random.Generator, name: str) -> Room:
 
 def make_room(room: Room, sample_rate: int, seed: int, output: Path) -> list[dict[str, Any]]:
     """Simulate one room, keep its responses in a file of its own, and tell its rows of the table."""
-    simulated = simulate(room, sample_rate, seed)
+    try:
+        simulated = simulate(room, sample_rate, seed)
+    except UserError as error:
+        raise UserError(f"{output.stem}: {error}") from error
     with replacing(output, synchronise=False) as part, part.open("wb") as file:
         np.save(file, np.concatenate(simulated.responses))
     rows = []

@@ -76,17 +76,20 @@ def simulate(room: Room, sample_rate: int, seed: int) -> Simulated:
     for _ in range(8):
         absorption = 1 - np.exp(-exponent)
         if absorption > MAX_ABSORPTION:
-            break
+            raise UserError(unreachable(room))
         responses = image_method(room, absorption, sample_rate, seed)
         try:
             measured = [reverberation_time(response, sample_rate) for response in responses]
-        except ValueError:
-            break
+        except ValueError as error:
+            raise UserError(f"{room.describe()}: {error}") from error
         ratio = float(np.mean(measured)) / room.rt60
         if abs(ratio - 1) < CLOSE_ENOUGH:
             return Simulated(responses, measured, float(absorption))
         exponent *= ratio
-    raise UserError(unreachable(room))
+    raise UserError(
+        f"{room.describe()}: found no walls for rt60={room.rt60:.2f} s, came to {ratio * room.rt60:.2f} s; "
+        "choose another range of rt60 or size, or another seed"
+    )
 
 
 def check(room: Room) -> None:

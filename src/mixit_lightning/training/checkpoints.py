@@ -31,11 +31,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Load a checkpoint on the CPU.
 
     Raises:
-        UserError: there is none, it is damaged, or it holds pickled objects.
+        UserError: there is none, it is damaged, not of a run, or holds pickled objects.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint; train first, or give checkpoint=PATH")
+        raise UserError(f"{path}: no such checkpoint; train first, or give the path of another")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"{path}: not a checkpoint of plain tensors ({str(error).splitlines()[0]})") from error
+    if not (isinstance(state, dict) and "state_dict" in state):
+        raise UserError(f"{path}: not a checkpoint of a run, it has no state_dict")
+    return state

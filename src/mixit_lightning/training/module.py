@@ -156,19 +156,19 @@ class SeparationModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the losses and metrics that apply to this validation set."""
-        losses = {}
-        for name, metric in self.validation_losses.items():
-            if metric.weight:
-                losses[name] = metric.compute()  # type: ignore[operator]
-            metric.reset()  # type: ignore[operator]
+        # Every process takes part in every sum, whichever batches it had; what nobody has seen is not a number.
+        losses = {name: metric.compute() for name, metric in self.validation_losses.items()}  # type: ignore[operator]
+        losses = {name: value for name, value in losses.items() if not value.isnan()}
         self.log_dict({f"val/{name}": value for name, value in losses.items()})
         weights = {"pit_loss": self.objective.labelled_share, "mixit_loss": 1 - self.objective.labelled_share}
         if len(losses) == 1:  # what there is has to do
             weights = dict.fromkeys(losses, 1.0)
         self.log("val/loss", sum(weights[name] * value for name, value in losses.items()), prog_bar=True)
         for name, metric in [*self.labelled_metrics.items(), ("momi", self.momi)]:
-            if metric.count:
-                self.log(f"val/{name}", metric.compute().float(), prog_bar=name == "si_snri")  # type: ignore[operator]
+            value = metric.compute().float()  # type: ignore[operator]
+            if not value.isnan():
+                self.log(f"val/{name}", value, prog_bar=name == "si_snri")
+        for metric in [*self.validation_losses.values(), *self.labelled_metrics.values(), self.momi]:
             metric.reset()  # type: ignore[operator]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

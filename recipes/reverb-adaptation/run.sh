@@ -15,10 +15,17 @@ row() { # LABEL NAME SETTING ...
   runs+=("$1=${found[0]}")
 }
 row "PIT, anechoic" pit-anechoic objective=pit
+warm="warm_start=${runs[0]##*=}checkpoints/best.ckpt optimizer.lr=1.0e-3 trainer.max_steps=3000"
 row "PIT 50 % anechoic, MixIT reverberant" semi-50 objective.labelled_share=0.5
+row "the same, sparsity 16" semi-50-sparsity objective.labelled_share=0.5 objective.sparsity=16
 row "PIT 10 % anechoic, MixIT reverberant" semi-10 objective.labelled_share=0.1
 row "PIT 50 % other sounds, MixIT reverberant" mismatched-50 objective.labelled_share=0.5 \
   '+domains.generated={recipe:synthetic}' labelled=generated
 row "MixIT, reverberant" mixit objective=mixit
 row "PIT, reverberant" pit-reverberant objective=pit labelled=reverberant
 .venv/bin/mixit compare "${runs[@]}" output="$out"
+runs=()
+row "PIT, anechoic, goes on" warm-pit-anechoic objective=pit "$warm"
+row "PIT 50 % anechoic, MixIT reverberant" warm-semi-50 objective.labelled_share=0.5 objective.sparsity=8 "$warm"
+row "PIT, reverberant" warm-pit-reverberant objective=pit labelled=reverberant "$warm"
+.venv/bin/mixit compare "${runs[@]}" output="$out/adapted"

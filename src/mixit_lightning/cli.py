@@ -116,7 +116,8 @@ def show(folder: Path) -> None:
     """Write the report, and print the figures and where to look."""
     import json
 
-    from .results.report import quantities, write_report
+    from .results.quantities import quantities
+    from .results.report import write_report
 
     page = write_report(folder)
     record = json.loads((folder / "results.json").read_text())

@@ -12,7 +12,8 @@ import pytest
 import soundfile
 from matplotlib.figure import Figure
 
-from mixit_lightning.results.report import draw_active, draw_shares, separation_plots, write_curves, write_report
+from mixit_lightning.results.plots import draw_active, draw_shares, separation_plots
+from mixit_lightning.results.report import write_curves, write_report
 
 SAMPLE_RATE = 8000
 HOSTILE = '<script>alert("1")</script> & "quoted".wav'

@@ -10,7 +10,8 @@ import pandas as pd
 
 from ..errors import UserError
 from ..files import replacing
-from .report import METRICS, UNITS, plot_style
+from .plots import plot_style
+from .quantities import METRICS, UNITS
 
 RESAMPLES = 10_000
 CHUNK = 1000

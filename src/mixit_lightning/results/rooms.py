@@ -6,7 +6,7 @@ import numpy as np
 
 from ..files import replacing
 from ..rooms import RoomBank
-from .report import plot_style
+from .plots import plot_style
 
 
 def draw_bank(bank: RoomBank, path: Path) -> None:

@@ -227,6 +227,8 @@ def explain(recipe: str, overrides: list[Override], known: list[str], error: Exc
     """Say which override names a group option or a key that does not exist."""
     for override in overrides:
         name, value = override.key_or_group, override.value()
+        if name == "sweep":  # a folder of conf/ that is no group
+            return UserError(f"{override.input_line}: there is no such key; `mixit sweep` takes it")
         groups = [ROOT / "conf" / name, ROOT / "recipes" / recipe / name]
         options = sorted(path.stem for group in groups for path in group.glob("*.yaml"))
         if options:
@@ -256,13 +258,18 @@ def keys(settings: Any, prefix: str = "") -> Iterator[str]:
                 yield from keys(settings[name], f"{prefix}{name}.")
 
 
+def data_variable(recipe: str) -> str:
+    """The environment variable that says where a recipe's data are."""
+    return f"{recipe.upper().replace('-', '_')}_DATA"
+
+
 def data_root(settings: DictConfig, recipe: str, makes_data: bool) -> str | None:
     """Absolute data root from `data=` or the recipe's environment variable.
 
     Raises:
         UserError: the recipe needs one and there is none, or it is not a folder.
     """
-    variable = f"{recipe.upper().replace('-', '_')}_DATA"
+    variable = data_variable(recipe)
     given = settings.data if settings.data is not None else os.environ.get(variable)
     if not settings.needs_data:
         return None

@@ -16,6 +16,7 @@ ROWS = 12
 class TwoFolders(PreparedDataModule):
     def __init__(self, folder, **settings):
         defaults = {
+            "train_share": 1.0,
             "one_source_share": 0.0,
             "evaluate_one_source": False,
             "dynamic": False,
@@ -124,3 +125,21 @@ def test_names_that_do_not_tell_the_speakers_are_refused_for_mixing_anew(folder)
     TwoFolders(folder)
     with pytest.raises(UserError, match=r"anyone\.wav: its name does not tell its 2 speakers"):
         TwoFolders(folder, dynamic=True)
+
+
+def test_a_share_of_the_training_mixtures_is_the_same_for_every_seed_and_nothing_else_is_heard(folder):
+    def heard(**settings):
+        module = TwoFolders(folder, train_share=0.25, **settings)
+        return {module.training.draw(number, labelled=False).name for number in range(60)}
+
+    few = heard(seed=0)
+    assert len(few) == ROWS // 4 and few == heard(seed=1)
+    assert len(TwoFolders(folder, train_share=0.25).evaluation["test"]) == ROWS
+    dynamic = TwoFolders(folder, train_share=0.25, dynamic=True)
+    assert {row.name for row in dynamic.training_rows()} == few
+    paths = {recording.path for recording in dynamic.recordings(dynamic.training_rows())}
+    pool = dynamic.training.pools[False]
+    assert set().union(*pool.recordings.values()) == paths
+    for share in (0.0, 0.01, 1.5):
+        with pytest.raises(UserError, match="train_share"):
+            TwoFolders(folder, train_share=share)

@@ -66,18 +66,18 @@ def make_two_speakers(folder: Path, sample_rate: int, mode: str) -> Path:
     return folder
 
 
-def make_libri2mix(folder: Path) -> Path:
+def make_libri2mix(folder: Path, sample_rate: int = 8000, train: str = "train-100") -> Path:
     """`Libri2Mix/wav8k/min/{train-100,dev,test}/{mix_clean,s1,s2,...}`, four, two and two mixtures."""
-    root = folder / "Libri2Mix" / "wav8k" / "min"
-    for split_number, (split, count) in enumerate({"train-100": 4, "dev": 2, "test": 2}.items()):
+    root = folder / "Libri2Mix" / f"wav{sample_rate // 1000}k" / "min"
+    for split_number, (split, count) in enumerate({train: 4, "dev": 2, "test": 2}.items()):
         for number in range(count):
             seed = 100 * split_number + 2 * number
-            first, second, noise = (syllables(seed + k, 0.45 + 0.1 * number, 8000) for k in range(3))
+            first, second, noise = (syllables(seed + k, 0.45 + 0.1 * number, sample_rate) for k in range(3))
             name = f"{1000 + seed}-1-0000_{1001 + seed}-1-0000.wav"
             mixtures = {"clean": first + second, "both": first + second + noise, "single": first + noise}
             parts = {"s1": first, "s2": second, "noise": noise}
             for part, samples in (parts | {f"mix_{kind}": mixture for kind, mixture in mixtures.items()}).items():
-                write(root / split / part / name, samples, 8000)
+                write(root / split / part / name, samples, sample_rate)
     return folder
 
 
@@ -133,10 +133,13 @@ def libri2mix(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def rooms(tmp_path_factory) -> Path:
     """A few small, dry rooms for two sources at 8 kHz."""
-    path = tmp_path_factory.mktemp("rooms") / "rooms.npz"
+    return make_rooms(tmp_path_factory.mktemp("rooms") / "rooms.npz", 8000)
+
+
+def make_rooms(path: Path, sample_rate: int) -> Path:
     make_bank(
         str(path),
-        sample_rate=8000,
+        sample_rate=sample_rate,
         counts={"train": 3, "valid": 1, "test": 2},
         size=[(3, 5), (3, 5), (2.5, 3)],
         rt60=(0.15, 0.2),
@@ -161,6 +164,14 @@ def two_speakers(tmp_path_factory) -> Path:
         for mode in ("min", "max"):
             make_two_speakers(folder, sample_rate, mode)
     return folder
+
+
+@pytest.fixture(scope="session")
+def generated(speech, two_speakers, libri2mix, noisy, fuss):
+    """Data roots of generated recordings."""
+    prepared = {"wsj0-2mix": two_speakers, "wsj0-1or2mix": two_speakers, "enhancement": noisy, "fuss": fuss}
+    prepared["reverb-adaptation"] = speech
+    return {"speech-folder": speech, "libri2mix": libri2mix, "libri-1or2mix": libri2mix} | prepared
 
 
 @pytest.fixture(scope="session")

@@ -86,14 +86,6 @@ NUM_TEST = {
 NUM_OUTPUTS = {"enhancement": 3, "fuss": 8}
 
 
-@pytest.fixture(scope="session")
-def generated(speech, two_speakers, libri2mix, noisy, fuss):
-    """Data roots of generated recordings."""
-    prepared = {"wsj0-2mix": two_speakers, "wsj0-1or2mix": two_speakers, "enhancement": noisy, "fuss": fuss}
-    prepared["reverb-adaptation"] = speech
-    return {"speech-folder": speech, "libri2mix": libri2mix, "libri-1or2mix": libri2mix} | prepared
-
-
 @pytest.fixture(scope="session", params=CASES)
 def finished(request, run, generated, rooms):
     """Recipe and folder of a finished run on generated recordings."""
@@ -146,11 +138,9 @@ def test_every_recipe_says_what_it_is(recipe):
     assert f"recipe={recipe}" in readme or recipe == "synthetic"
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", ["fuss", "reverb-adaptation"])
 def test_what_is_to_be_run_can_be(recipe):
     path = ROOT / "recipes" / recipe / "run.sh"
-    if not path.exists():
-        pytest.skip("no run.sh")
     assert os.access(path, os.X_OK) and path.read_text().startswith("#!")
 
 

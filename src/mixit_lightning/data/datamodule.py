@@ -17,7 +17,7 @@ Split = Literal["train", "valid", "test"]
 
 EVALUATED: tuple[Split, ...] = ("valid", "test")
 
-LIST_SEEDS: dict[Split, int] = {"valid": 1_000_001, "test": 1_000_002}
+LIST_SEEDS: dict[Split, int] = {"train": 1_000_003, "valid": 1_000_001, "test": 1_000_002}
 """Lists are the same for every seed of training, so that runs can be compared; no one trains with these seeds."""
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import UserError
-from .datamodule import MixtureDataModule, Split
+from .datamodule import LIST_SEEDS, MixtureDataModule, Split
 from .dynamic import DynamicMixtures
 from .mixture import TrainingMixtures
 from .prepared import PreparedMixtures, Row, part_rows
@@ -16,6 +16,8 @@ class PreparedDataModule(MixtureDataModule):
     """Prepared mixtures, or new mixtures of their sources, for the 2-source and the 1-or-2-source task.
 
     Args:
+        train_share: share of the training mixtures that are used, the same ones for every seed: how results depend on
+            the amount of data.
         one_source_share: share of training items with one speaker; the others have all speakers of a mixture.
         evaluate_one_source: whether validation and test also have one source of every mixture alone (1S).
         dynamic: whether training mixes the sources anew every time: other pairs, stretches and levels.
@@ -26,6 +28,7 @@ class PreparedDataModule(MixtureDataModule):
 
     def __init__(
         self,
+        train_share: float,
         one_source_share: float,
         evaluate_one_source: bool,
         dynamic: bool,
@@ -34,6 +37,7 @@ class PreparedDataModule(MixtureDataModule):
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
+        self.train_share = train_share
         self.one_source_share = one_source_share
         self.evaluate_one_source = evaluate_one_source
         self.dynamic = dynamic
@@ -50,7 +54,7 @@ class PreparedDataModule(MixtureDataModule):
 
     def training_mixtures(self) -> TrainingMixtures:
         """Random stretches of the mixtures in random order, or endless new mixtures."""
-        rows = self.rows("train")
+        rows = self.training_rows()
         if not self.dynamic:
             return PreparedMixtures(rows, self.length, self.labelled_share, self.seed, self.one_source_share)
         parts = part_rows(rows, self.labelled_share, self.seed)
@@ -62,6 +66,21 @@ class PreparedDataModule(MixtureDataModule):
         shares[-1] += 1 - self.one_source_share
         shares[0] += self.one_source_share
         return DynamicMixtures(labelled, unlabelled, shares, self.length, self.max_level, self.seed)
+
+    def training_rows(self) -> list[Row]:
+        """The share of the training mixtures that are used.
+
+        Raises:
+            UserError: that is no share, or none of them.
+        """
+        rows = self.rows("train")
+        count = round(self.train_share * len(rows))
+        if not 0 < count <= len(rows):
+            raise UserError(
+                f"datamodule.train_share={self.train_share} must be a share above 0 and up to 1 that leaves some of the "
+                f"{len(rows)} training mixtures"
+            )
+        return part_rows(rows, self.train_share, LIST_SEEDS["train"])[0] if count < len(rows) else rows
 
     def recordings(self, rows: Sequence[Row]) -> list[Recording]:
         """All references of some rows, each with its speaker.

@@ -4,6 +4,7 @@ import hashlib
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,30 @@ def differences(one: Any, other: Any, key: str = "") -> list[str]:
             for name in differences(one.get(part), other.get(part), f"{key}.{part}".lstrip("."))
         ]
     return [] if one == other else [key]
+
+
+def portable(config: dict[str, Any], places: Iterable[str]) -> dict[str, Any]:
+    """A config as it would be wherever the data stand: what two machines can compare, and what can be published.
+
+    Args:
+        config: resolved.
+        places: keys that are files or folders; `${key}` takes the place of their values, wherever they went. What a
+            run is called, what was noted and how the data were prepared is left out.
+    """
+    known = {str(config[key]): f"${{{key}}}" for key in places if config.get(key) is not None}
+
+    def replaced(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: replaced(part) for key, part in value.items()}
+        if isinstance(value, list):
+            return [replaced(part) for part in value]
+        if isinstance(value, str):
+            for place in sorted(known, key=len, reverse=True):  # the longest, as one may stand in another
+                if value == place or value.startswith(f"{place}/"):
+                    return known[place] + value[len(place) :]
+        return value
+
+    return {key: replaced(value) for key, value in config.items() if key not in ("run", "note", "preparation")}
 
 
 def provenance() -> dict[str, Any]:

@@ -1,7 +1,0 @@
-#!/usr/bin/env bash
-# MixIT and PIT on the prepared set. Usage: run.sh FOLDER, which holds 2speakers/
-set -euo pipefail
-folder=$(realpath "$1")
-cd "$(dirname "$0")/../.."
-make train recipe=wsj0-2mix data="$folder"
-make train recipe=wsj0-2mix data="$folder" ARGS="objective=pit num_outputs=2"

@@ -1,0 +1,233 @@
+"""Which runs measured the rows of a recipe's table; of those that none did, why."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..config import PATHS, ROOT, data_variable, load_config, parse
+from ..errors import UserError
+from ..files import replacing
+from ..training.run import TRAINING_RECORD, differences, portable
+from .paper_table import Row, Table
+
+CONFIG, RESULTS, CURVES = "config.yaml", "results.json", "metrics.csv"
+
+
+class State(StrEnum):
+    """What is known of a row with one seed."""
+
+    MEASURED = "measured"
+    OTHER_TEST = "measured on another test set"
+    CHANGED = "no longer matches its result"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    NOT_RUN = "not run"
+    CANNOT = "cannot be run here"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A row with one seed, and the run that measured it."""
+
+    row: Row
+    seed: int
+    state: State
+    reason: str = ""
+    """Why it is in no better state."""
+    folder: Path | None = None
+    """Of the run, or of what was kept of it."""
+    results: dict[str, Any] | None = None
+    """Its results.json, where it has been measured."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run folder, or what was kept of one."""
+
+    folder: Path
+    config: dict[str, Any] | None
+    results: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What `reproduce` last did for a row with one seed, beside the run folders."""
+
+    words: list[str]
+    """Of `mixit train`."""
+    folder: str
+    """Of the run; empty where the words were refused."""
+    reason: str | None
+    """Why it failed, None where it did not."""
+    log: str = ""
+
+    @classmethod
+    def read(cls, path: Path) -> "Attempt | None":
+        """What was written there; None where nothing was."""
+        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(vars(self), indent=2) + "\n", encoding="utf-8")
+
+
+def kept_folder(recipe: str) -> Path:
+    """Where what is kept of a recipe's runs stands in the repository."""
+    return ROOT / "recipes" / recipe / "results"
+
+
+def label(row: Row, seed: int) -> str:
+    """Name of the files of a row with one seed."""
+    return f"{row.name}-seed-{seed}"
+
+
+class Measured:
+    """The runs of a recipe, those in its run folders and those kept in the repository.
+
+    Args:
+        recipe: its name.
+        words: of the command line: where data and other places are, where run folders go (`runs=`).
+    """
+
+    def __init__(self, recipe: str, words: Sequence[str]) -> None:
+        self.recipe = recipe
+        self.given = {override.key_or_group: word for override, word in zip(parse(words), words, strict=True)}
+        self.runs = Path(self.given.get("runs", "runs=runs").partition("=")[2]) / recipe
+        self.kept = kept_folder(recipe)
+        folders = [path for root in (self.kept, self.runs) if root.is_dir() for path in sorted(root.iterdir())]
+        self.records = [
+            read_record(folder) for folder in folders if (folder / RESULTS).exists() or (folder / CONFIG).exists()
+        ]
+
+    def attempt_path(self, row: Row, seed: int) -> Path:
+        """Where `reproduce` notes what it did."""
+        return self.runs / "reproduce" / f"{label(row, seed)}.json"
+
+    def measurements(self, table: Table) -> list[Measurement]:
+        """All rows of a table with all their seeds."""
+        return [self.measurement(table, row, seed) for row in table.rows for seed in row.seeds]
+
+    def measurement(self, table: Table, row: Row, seed: int) -> Measurement:
+        """The run whose resolved config equals that of the row; where there is none, what there is instead."""
+        if row.cannot is not None:
+            return Measurement(row, seed, State.CANNOT, row.cannot)
+        places = ("data", *PATHS, *row.needs)
+        try:
+            wanted = portable(row_config(self.recipe, table, row, seed), places)
+        except UserError as error:
+            return Measurement(row, seed, State.FAILED, f"table.yaml: {error}")
+        changes = {
+            record.folder: differences(portable(record.config, places), wanted)
+            for record in self.records
+            if record.config is not None
+        }
+        same = [record for record in self.records if changes.get(record.folder) == []]
+        finished = [record for record in same if record.results is not None]
+        for record in finished:
+            if table.examples in (None, record.results["num_examples"]):  # type: ignore[index]
+                return Measurement(row, seed, State.MEASURED, "", record.folder, record.results)
+        if finished:
+            count = finished[0].results["num_examples"]  # type: ignore[index]
+            return Measurement(row, seed, State.OTHER_TEST, f"{count} examples where the table has {table.examples}")
+        attempt = Attempt.read(self.attempt_path(row, seed))
+        if attempt is not None and attempt.reason is not None:
+            return Measurement(row, seed, State.FAILED, attempt.reason)
+        if same:
+            return Measurement(row, seed, State.STOPPED, progress(same[0]), same[0].folder)
+        for record in self.records:
+            own = record.folder == self.kept / label(row, seed)
+            if own or (attempt is not None and record.folder == self.runs / attempt.folder):
+                return Measurement(
+                    row, seed, State.CHANGED, changed(record, changes.get(record.folder), wanted, places)
+                )
+        return Measurement(row, seed, State.NOT_RUN, self.missing(row, wanted))
+
+    def missing(self, row: Row, wanted: dict[str, Any]) -> str:
+        """What has to be given before the row can be run."""
+        places = {key: word.partition("=")[2] for key, word in self.given.items()}
+        if variable := os.environ.get(data_variable(self.recipe)):
+            places.setdefault("data", variable)
+        needs = [*(["data"] if wanted.get("data") else []), *row.needs]
+        lacking = [f"{key}=PATH" for key in needs if key not in places]
+        wrong = [f"{key}={places[key]} is not there" for key in needs if key in places and not is_there(places[key])]
+        return ", ".join([*([f"needs {' and '.join(lacking)}"] if lacking else []), *wrong])
+
+
+def is_there(path: str) -> bool:
+    """Whether there is such a file or folder."""
+    return Path(path).expanduser().exists()
+
+
+def read_record(folder: Path) -> Record:
+    """Config and results of a folder, as far as there are any.
+
+    Raises:
+        UserError: one is damaged.
+    """
+    config, results = folder / CONFIG, folder / RESULTS
+    try:
+        return Record(
+            folder,
+            yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else None,
+            json.loads(results.read_text(encoding="utf-8")) if results.is_file() else None,
+        )
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"{folder}: config.yaml or results.json is damaged ({error}); move the folder away") from error
+
+
+@contextmanager
+def stand_ins(keys: Sequence[str]) -> Iterator[list[str]]:
+    """Words that name a folder for each key, so that a config can be composed where there are no data."""
+    with tempfile.TemporaryDirectory() as place:
+        for key in keys:
+            (Path(place) / key).mkdir()
+        yield [f"{key}={Path(place) / key}" for key in keys]
+
+
+def row_config(recipe: str, table: Table, row: Row, seed: int) -> dict[str, Any]:
+    """Resolved config of a row, with stand-ins for its places.
+
+    Raises:
+        UserError: a setting that does not exist.
+    """
+    keys = ["data", *row.needs, *(["warm_start"] if row.starts_from else [])]
+    with stand_ins(keys) as places:
+        return load_config([f"recipe={recipe}", *table.settings_of(row), f"seed={seed}", *places]).plain()
+
+
+def progress(record: Record) -> str:
+    """How far a run without results has come."""
+    if (record.folder / TRAINING_RECORD).is_file():
+        return "trained, not evaluated"
+    curves, config = record.folder / CURVES, record.config or {}
+    lines = curves.read_text().splitlines() if curves.is_file() else []
+    step = lines[-1].partition(",")[0] if len(lines) > 1 else "0"
+    return f"at step {step} of {config.get('trainer', {}).get('max_steps')}"
+
+
+def changed(record: Record, keys: list[str] | None, wanted: dict[str, Any], places: Sequence[str]) -> str:
+    """How the config of a record differs from that of its row."""
+    if keys is None:
+        commit = str((record.results or {}).get("commit", "unknown"))[:7]
+        return f"the result of commit {commit} came without its config.yaml"
+    assert record.config is not None
+    then = portable(record.config, places)
+    texts = [f"{key} was {look_up(then, key)}, is {look_up(wanted, key)}" for key in keys[:3]]
+    return ", ".join(texts) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+
+
+def look_up(config: Any, key: str) -> Any:
+    """Value of a dotted key, None where it does not exist."""
+    for part in key.split("."):
+        config = config.get(part) if isinstance(config, dict) else None
+    return config

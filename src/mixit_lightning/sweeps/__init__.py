@@ -1,0 +1,1 @@
+"""Sweeps: W&B's files, run by W&B's agents or on this machine alone."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from mixit_lightning.cli import main
 from mixit_lightning.config import load_config
 from mixit_lightning.errors import UserError
-from mixit_lightning.sweeps import local, summary
+from mixit_lightning.sweeps import local, summary, trainings
 from mixit_lightning.training.run import open_run
 
 
@@ -40,6 +40,6 @@ def origin():
 
 
 if __name__ == "__main__":
-    local.start_training, local.provenance, local.POLL = pretend, origin, 0.02
+    trainings.start_training, local.provenance, local.POLL = pretend, origin, 0.02
     local.check_words = summary.draw = lambda *_: None
     sys.exit(main(["sweep", "engine=local", *sys.argv[1:]]))

@@ -13,9 +13,10 @@ import pytest
 
 from mixit_lightning.config import load_config
 from mixit_lightning.errors import UserError
-from mixit_lightning.sweeps import local, summary
+from mixit_lightning.sweeps import local, summary, trainings
 from mixit_lightning.sweeps.file import read_sweep
-from mixit_lightning.sweeps.local import sampler, space, sweep_locally, word_of
+from mixit_lightning.sweeps.local import sweep_locally
+from mixit_lightning.sweeps.search import sampler, space, word_of
 
 from . import engine
 
@@ -43,7 +44,7 @@ def write_sweep(folder, **changes):
 @pytest.fixture
 def pretend(tmp_path, monkeypatch):
     """Runs sweeps over pretended trainings; knows what these began, stopped and ended."""
-    monkeypatch.setattr(local, "start_training", engine.pretend)
+    monkeypatch.setattr(trainings, "start_training", engine.pretend)
     monkeypatch.setattr(local, "provenance", engine.origin)
     monkeypatch.setattr(local, "check_words", lambda *_: None)  # takes its time, and has tests of its own
     monkeypatch.setattr(local, "POLL", 0.02)

@@ -8,7 +8,7 @@ PATHS := data labelled_data rooms wsj0 lists librispeech wham metadata download 
 SETTINGS = recipe=$(recipe) $(foreach name,$(PATHS),$(if $($(name)),$(name)=$($(name)))) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install prepare doctor rooms compare train evaluate report recipes test test-all check format clean
+.PHONY: help install prepare doctor rooms compare train evaluate report table tables reproduce keep sweep dashboard recipes test test-all check format clean
 
 help: ## Show this
 	@echo 'make [recipe=NAME] [data=PATH] [ARGS="key=value ..."] TARGET'
@@ -25,6 +25,8 @@ $(VENV)/installed: pyproject.toml
 		{ echo 'make: $(PYTHON) is not 3.11 or 3.12; give PYTHON=python3.11'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@# W&B's schema of sweep files, for the tests. Nothing else of it is used, and it asks for an older numpy.
+	$(BIN)/python -m pip install --quiet --no-deps 'sweeps==0.3.*'
 	@touch $@
 
 prepare: $(VENV)/installed ## Make the recipe's data set from the corpora; again: go on where it was stopped
@@ -45,8 +47,26 @@ evaluate: $(VENV)/installed ## Separate and score the test set with the run's be
 report: $(VENV)/installed ## Write report.html of the run again
 	$(BIN)/mixit report $(SETTINGS)
 
-compare: $(VENV)/installed ## Compare runs="FOLDER FOLDER ..." on the same test mixtures
-	$(BIN)/mixit compare $(runs) $(ARGS)
+compare: $(VENV)/installed ## Compare runs="NAME_OR_FOLDER ..." or rows=NAME,NAME on the same test mixtures: a page to look at and listen to
+	$(BIN)/mixit compare recipe=$(recipe) $(runs) $(if $(rows),rows=$(rows)) $(ARGS)
+
+table: $(VENV)/installed ## Print the recipe's table: published, measured, what was not run; writes it as .md, .csv, .tex, .html too
+	@$(BIN)/mixit table $(SETTINGS)
+
+tables: $(VENV)/installed ## Print the tables of all recipes
+	@$(BIN)/mixit tables $(ARGS)
+
+reproduce: $(VENV)/installed ## Run what is missing of the recipe's table, or of rows=NAME,NAME; again: go on
+	$(BIN)/mixit reproduce $(SETTINGS) $(if $(rows),rows=$(rows))
+
+keep: $(VENV)/installed ## Copy what was measured of the table into recipes/NAME/results/, to be committed
+	$(BIN)/mixit keep $(SETTINGS) $(if $(rows),rows=$(rows))
+
+sweep: $(VENV)/installed ## Sweep settings: sweep=NAME of conf/sweep/, engine=wandb or local, agents=N, count=N; again: go on
+	$(BIN)/mixit sweep $(SETTINGS) $(foreach name,sweep engine agents count,$(if $($(name)),$(name)=$($(name))))
+
+dashboard: $(VENV)/installed ## Make a Weights & Biases workspace for the recipe's runs
+	$(BIN)/mixit dashboard $(SETTINGS)
 
 recipes: $(VENV)/installed ## List the recipes
 	@$(BIN)/mixit recipes

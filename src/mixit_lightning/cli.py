@@ -13,12 +13,14 @@ from .errors import UserError
 def run_train(overrides: Sequence[str]) -> None:
     """Train, evaluate the best checkpoint, write the report."""
     from .config import load_config
+    from .training.dashboard import dashboard_of
     from .training.evaluate import evaluate
     from .training.train import train
 
     config = load_config(overrides)
-    train(config)
-    evaluate(config)
+    with dashboard_of(config):
+        train(config)
+        evaluate(config)
     show(config.folder)
 
 
@@ -86,23 +88,89 @@ def run_rooms(overrides: Sequence[str]) -> None:
 
 
 def run_compare(words: Sequence[str]) -> None:
-    """Compare runs with the first one on the same test mixtures: [LABEL=]FOLDER ... [output=FOLDER] [measure=NAME]."""
-    from .results.comparison import compare
+    """Compare runs with the first: [LABEL=]FOLDER ... or rows=NAME,NAME of recipe=NAME [output=FOLDER measure=NAME]."""
+    from .results.comparison import compare, find_run
+    from .results.measured import measured_rows
 
-    target, measure, runs = Path(), "si_snri", []
-    for word in words:
-        label, _, folder = word.rpartition("=")
-        if label == "output":
-            target = Path(folder)
-        elif label == "measure":
-            measure = folder
-        else:
-            runs.append((label or Path(folder).name, Path(folder)))
+    own, words = take(words, "recipe", "runs", "output", "measure", "rows")
+    root = Path(own.get("runs", "runs"), own.get("recipe", "synthetic"))
+    target = Path(own["output"]) if "output" in own else root / "comparison"
+    parts = [word.rpartition("=") for word in words]
+    runs = [(label or Path(run).name, find_run(run, root)) for label, _, run in parts]
+    if "rows" in own:
+        runs += measured_rows(own.get("recipe", "synthetic"), own["rows"].split(","), [f"runs={root.parent}"])
     if len(runs) < 2:
-        raise UserError("compare: give two or more run folders, each as FOLDER or LABEL=FOLDER")
-    compare(runs, target, measure)
+        raise UserError("compare: give two or more runs, each as FOLDER or NAME of a run of recipe=, or LABEL=FOLDER")
+    compare(runs, target, own.get("measure", "si_snri"))
     print((target / "comparison.md").read_text())
-    print(f"{target / 'comparison.md'}, comparison.csv, comparison.png")
+    print(f"tables: {target / 'comparison.md'}, comparison.csv, comparison.png")
+    print(f"look and listen: {target / 'comparison.html'}")
+
+
+def run_table(words: Sequence[str]) -> None:
+    """Print a recipe's table, published beside measured; write it as Markdown, CSV, LaTeX and HTML [output=FOLDER]."""
+    from .results.tables import markdown, measure_tables, write_tables
+
+    own, words = take(words, "recipe", "output")
+    recipe = own.get("recipe", "synthetic")
+    tables = measure_tables(recipe, words)
+    runs, _ = take(words, "runs")
+    paths = write_tables(recipe, tables, Path(own.get("output", Path(runs.get("runs", "runs"), recipe))))
+    print(markdown(recipe, tables))
+    print(", ".join(map(str, paths)))
+
+
+def run_tables(words: Sequence[str]) -> None:
+    """Print the tables of all recipes, and write each as Markdown, CSV, LaTeX and HTML below runs/."""
+    from .config import recipe_names
+
+    for recipe in recipe_names():
+        run_table([f"recipe={recipe}", *words])
+        print()
+
+
+def run_reproduce(words: Sequence[str]) -> None:
+    """Run the rows of a recipe's table that no run has measured [rows=NAME,NAME]; again: go on where it was stopped."""
+    from .results.reproduce import check_all, reproduce
+
+    own, words = take(words, "recipe", "rows")
+    check_all(reproduce(own.get("recipe", "synthetic"), own["rows"].split(",") if "rows" in own else None, words))
+
+
+def run_keep(words: Sequence[str]) -> None:
+    """Copy what was measured of a recipe's table, or of rows=NAME,NAME, into the repository: recipes/NAME/results/."""
+    from .results.keep import keep
+
+    own, words = take(words, "recipe", "rows")
+    for folder in keep(own.get("recipe", "synthetic"), own["rows"].split(",") if "rows" in own else None, words):
+        print(folder)
+
+
+def run_sweep(words: Sequence[str]) -> None:
+    """Sweep settings as sweep=NAME|FILE says, by engine=wandb|local and agents=N, up to count=N runs; again: go on."""
+    from .sweeps.start import start_sweep
+
+    own, words = take(words, "sweep", "engine", "agents", "count")
+    start_sweep(words, **own)
+
+
+def take(words: Sequence[str], *names: str) -> tuple[dict[str, str], list[str]]:
+    """Take the words NAME=VALUE that a command has for itself out of those that are settings."""
+    own, others = {}, []
+    for word in words:
+        name, _, value = word.partition("=")
+        if name in names:
+            own[name] = value
+        else:
+            others.append(word)
+    return own, others
+
+
+def run_dashboard(overrides: Sequence[str]) -> None:
+    """Make a Weights & Biases workspace for the recipe's runs, with what conf/dashboard.yaml lists."""
+    from .results.dashboard import make_workspace
+
+    print(f"look: {make_workspace(overrides)}")
 
 
 def run_recipes(overrides: Sequence[str]) -> None:
@@ -135,6 +203,12 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "evaluate": run_evaluate,
     "report": run_report,
     "compare": run_compare,
+    "table": run_table,
+    "tables": run_tables,
+    "reproduce": run_reproduce,
+    "keep": run_keep,
+    "sweep": run_sweep,
+    "dashboard": run_dashboard,
     "recipes": run_recipes,
 }
 

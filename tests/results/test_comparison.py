@@ -74,6 +74,7 @@ def test_every_domain_is_compared_apart_and_written(values, tmp_path):
     assert (tmp_path / "out" / "comparison.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "comparison.csv",
+        "comparison.html",
         "comparison.md",
         "comparison.png",
     ]
@@ -122,5 +123,5 @@ def test_what_cannot_be_compared(values, tmp_path, capsys):
     assert main(["compare", str(one), str(one), "measure=pesq"]) == 1
     assert "has no column pesq" in capsys.readouterr().err
     assert main(["compare", str(one)]) == 1
-    assert "give two or more run folders" in capsys.readouterr().err
+    assert "give two or more runs" in capsys.readouterr().err
     assert not (tmp_path / "comparison.md").exists()

@@ -1,9 +1,7 @@
 import base64
 import io
-import json
 import os
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -12,91 +10,14 @@ import pytest
 import soundfile
 from matplotlib.figure import Figure
 
+from mixit_lightning.errors import UserError
 from mixit_lightning.results.plots import draw_active, draw_shares, separation_plots
 from mixit_lightning.results.report import write_curves, write_report
 
-SAMPLE_RATE = 8000
-HOSTILE = '<script>alert("1")</script> & "quoted".wav'
+from .folders import HOSTILE, SAMPLE_RATE, Page, make_results, make_run, write_json
+
 MINUS = "\N{MINUS SIGN}"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
-
-class Page(HTMLParser):
-    """Tags, attributes and text of a page, as a browser would see them."""
-
-    def __init__(self, path: Path):
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.pieces: list[str] = []
-        self.feed(path.read_text(encoding="utf-8"))
-        self.text = " ".join(" ".join(self.pieces).split())
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.pieces.append(data)
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
-
-
-def write_json(path, content):
-    path.write_text(json.dumps(content), encoding="utf-8")
-
-
-def write_example(folder, generator, references, outputs):
-    folder.mkdir(parents=True)
-    sounds = {f"reference_{number}": generator.normal(size=4000) * 0.1 for number in range(1, references + 1)}
-    mixture = sum(sounds.values())
-    # The last output is silent, as MixIT leaves the outputs it does not need.
-    sounds |= {f"output_{number}": mixture * (number < outputs) for number in range(1, outputs + 1)}
-    for name, samples in {"mixture": mixture, **sounds}.items():
-        soundfile.write(folder / f"{name}.wav", samples, SAMPLE_RATE)
-
-
-def make_results():
-    return {
-        "recipe": "wsj0-2mix",
-        "run": "mixit.wsj0-2mix.tdcnpp-1a2b3c",
-        "objective": "mixit",
-        "separator": "tdcnpp",
-        "metrics": {"si_snri": 12.346, "msi": 9.87, "one_source": None, "momi": -3.21, "other_thing": 0.5},
-        "selection_rule": "highest val/si_snri",
-        "checkpoint": "checkpoints/best.ckpt",
-        "num_examples": 3000,
-        "seed": 17,
-        "commit": "abcdef0",
-        "versions": {"torch": "2.11.0"},
-        "hardware": {"gpu": "H200"},
-        "wall_time": {"train": 7260.0, "evaluate": None},
-        "steps": 200000,
-    }
-
-
-def make_run(run, results):
-    generator = np.random.default_rng(0)
-    write_example(run / "examples" / "two", generator, references=2, outputs=4)
-    write_example(run / "examples" / "one", generator, references=1, outputs=2)
-    listing = [
-        {"folder": "two", "name": HOSTILE, "why": "worst", "metrics": {"si_snri": -1.5}, "matched": {"1": 3, "2": 1}},
-        {"folder": "one", "name": "b", "why": "one source", "metrics": {"si_snri": None}, "matched": {"1": 1}},
-    ]
-    write_json(run / "examples" / "examples.json", listing)
-    write_json(run / "results.json", results)
-    (run / "config.yaml").write_text("objective: mixit # <b>\n", encoding="utf-8")
-    curves = ["step,seconds,metric,value"]
-    for step in range(0, 3000, 10):
-        curves.append(f"{step},{step / 2},train/loss,{-step / 300 + generator.normal()}")
-        if step % 500 == 0:
-            curves += [f"{step},{step / 2},val/{name},{step / 300}" for name in ("loss", "pit_loss", "si_snri", "momi")]
-    (run / "metrics.csv").write_text("\n".join(curves), encoding="utf-8")
-    examples = ["name,num_references,duration,input_si_snr,si_snr,si_snri,one_source,momi,si_snri_oracle_remix,"]
-    examples[0] += "num_active_outputs,energy_share_1,energy_share_2"
-    examples += [f"e{i},2,4.0,{generator.normal()},1,{10 + generator.normal()},,,,2,0.3,0.7" for i in range(50)]
-    examples += [f"s{i},1,4.0,,,,30.0,,,2,0.9,0.1" for i in range(5)]
-    (run / "examples.csv").write_text("\n".join(examples), encoding="utf-8")
-    return run
 
 
 def separations():
@@ -147,7 +68,9 @@ def test_page_shows_figures_curves_and_every_sound(report):
         f"{MINUS}3.21",
         "0.5",
         "highest val/si_snri",
-        "abcdef0",
+        "Trained at commit 1234567",
+        "Tested at commit abcdef0",
+        "Trained on cpu EPYC, gpus none",
         "2 h 01 min",
         "torch 2.11.0",
     ):
@@ -317,7 +240,7 @@ def test_page_without_over_separation(run):
 def test_missing_results_raise_and_leave_nothing(run):
     (run / "results.json").unlink()
     before = files(run)
-    with pytest.raises(FileNotFoundError, match=r"results\.json"):
+    with pytest.raises(UserError, match=r"results\.json"):
         write_report(run)
     assert files(run) == before
 
@@ -346,7 +269,7 @@ def test_broken_files_are_named_and_the_old_page_stays(run, name, content, messa
     (run / "report.html").write_text("old", encoding="utf-8")
     (run / name).write_text(content, encoding="utf-8")
     before = files(run)
-    with pytest.raises(ValueError if "missing" not in message else FileNotFoundError, match=message):
+    with pytest.raises(UserError, match=message):
         write_report(run)
     assert files(run) == before
     assert (run / "report.html").read_text(encoding="utf-8") == "old"
@@ -377,9 +300,9 @@ def test_curves_alone(run, tmp_path):
 
 def test_curves_alone_need_metrics(run, tmp_path):
     (run / "metrics.csv").write_text("step,seconds,metric,value\n1,1,train/grad_norm,2\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="no loss and no metric"):
+    with pytest.raises(UserError, match="no loss and no metric"):
         write_curves(run, tmp_path / "curves.png")
     (run / "metrics.csv").unlink()
-    with pytest.raises(FileNotFoundError, match=r"metrics\.csv"):
+    with pytest.raises(UserError, match=r"metrics\.csv"):
         write_curves(run, tmp_path / "curves.png")
     assert not (tmp_path / "curves.png").exists()

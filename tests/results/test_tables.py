@@ -121,7 +121,7 @@ def test_a_row_is_measured_by_runs_of_its_config_only(table, words, tmp_path):
     line = shown(measures.lines[0])
     assert (line["published"], line["measured"], line["difference"]) == ("9.00", "11.50 ± 2.12", "+2.50")
     assert (line["seeds"], line["examples"], line["commit"], line["training"]) == ("0 1", "4", "abcdef0", "1 min 30 s")
-    assert line["state"] == "measured" and measures.count == "1 of 2 rows measured"
+    assert line["state"] == "measured" and measures.count == "1 of 2 rows measured with all their seeds"
 
 
 def test_a_result_of_another_config_is_shown_with_the_reason(table, words, tmp_path):
@@ -133,7 +133,7 @@ def test_a_result_of_another_config_is_shown_with_the_reason(table, words, tmp_p
     (a, why_a), (b, why_b) = states(words)
     assert a is b is State.CHANGED
     assert "trainer.max_steps was 7, is 4" in why_a and "optimizer.lr was 0.5, is 0.002" in why_a
-    assert why_b == "the result of commit abcdef0 came without its config.yaml"
+    assert why_b == "that of commit abcdef0 kept no config.yaml"
 
 
 def test_a_result_on_another_test_set_is_none_of_the_table(table, words, tmp_path):
@@ -221,6 +221,19 @@ def test_what_was_measured_can_be_kept_without_the_run(table, words, in_process,
     assert states([f"runs={tmp_path / 'elsewhere'}"])[0] == (State.MEASURED, "")
     assert main(["keep", "recipe=synthetic", "rows=other", *words]) == 1
     assert "row other, seed 0: not run" in capsys.readouterr().err
+
+
+def test_rows_are_compared_by_name(table, words, tmp_path, capsys):
+    table({"name": "a"}, {"name": "b", "settings": ["optimizer.lr=0.1"]}, {"name": "c", "settings": ["optimizer.lr=1"]})
+    for name in ("a", "b"):
+        make_record(tmp_path / "kept" / name, config_of(name))
+        examples = pd.DataFrame({"name": ["x", "y"], "si_snri": [1.0, 2.0], "input_si_snr": [0.0, 1.0], "momi": [1, 1]})
+        examples.to_csv(tmp_path / "kept" / name / "examples.csv", index=False)
+    given = ["recipe=synthetic", words[0], f"output={tmp_path / 'out'}"]
+    assert main(["compare", *given, "rows=a,b"]) == 0
+    assert pd.read_csv(tmp_path / "out" / "comparison.csv")["run"].tolist() == ["a", "b"]
+    assert main(["compare", *given, "rows=a,c"]) == 1
+    assert "row c: not run" in capsys.readouterr().err
 
 
 def test_a_row_that_starts_from_another_waits_for_its_checkpoint(table, words, in_process, tmp_path):

@@ -1,6 +1,5 @@
 """Runs side by side on the same test mixtures: means, differences from the first run, and how sure they are."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,8 +9,11 @@ import pandas as pd
 
 from ..errors import UserError
 from ..files import replacing
-from .plots import plot_style
-from .quantities import METRICS, UNITS
+from .comparison_page import render_comparison
+from .comparison_plots import Interval, draw_intervals, intervals, intervals_height
+from .plots import new_figure, plot_style
+from .quantities import axis_label
+from .records import read_json, read_table
 
 RESAMPLES = 10_000
 CHUNK = 1000
@@ -28,22 +30,15 @@ class Run(NamedTuple):
     """A run that was evaluated."""
 
     label: str
+    folder: Path
     results: dict[str, Any]
     examples: dict[str, pd.DataFrame]
     """By domain (called `test` where there is one only), rows by the name of the mixture: the measure, and the level of
     the input, which tells mixtures of the same recordings apart."""
 
 
-class Estimate(NamedTuple):
-    """A mean and its interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
 def compare(labelled_runs: Sequence[tuple[str, Path]], target: Path, measure: str = "si_snri") -> pd.DataFrame:
-    """Write `comparison.md`, `comparison.csv` and `comparison.png`, a row a run and domain, and return the table.
+    """Write `comparison.html`, `.md`, `.csv` and `.png`, a row a run and domain, and return the table.
 
     Args:
         labelled_runs: what to call each run, and its folder; the first is what the others are compared with.
@@ -51,18 +46,37 @@ def compare(labelled_runs: Sequence[tuple[str, Path]], target: Path, measure: st
         measure: column of examples.csv; examples where it does not apply are left out.
 
     Raises:
-        UserError: a folder without results, or runs that were tested on other mixtures.
+        UserError: a folder without results or with broken files, or runs that were tested on other mixtures.
     """
     runs = [read_run(label, folder, measure) for label, folder in labelled_runs]
+    table = tabulate(runs, measure)
+    page = render_comparison(runs, table, measure)
+    target.mkdir(parents=True, exist_ok=True)
+    with replacing(target / "comparison.csv") as partial:
+        table.to_csv(partial, index=False, float_format="%.4f")
+    with replacing(target / "comparison.md") as partial:
+        partial.write_text(markdown(table, measure, runs[0].results.get("selection_rule", "not recorded")))
+    draw(table, measure, target / "comparison.png")
+    with replacing(target / "comparison.html") as partial:
+        partial.write_bytes(page)
+    return table
+
+
+def tabulate(runs: Sequence[Run], measure: str) -> pd.DataFrame:
+    """A row a domain and run: mean, difference from the first run, their intervals, and what the run was.
+
+    Raises:
+        UserError: runs that were tested on other mixtures.
+    """
     rows: list[dict[str, Any]] = []
     for domain, first in runs[0].examples.items():
-        for (_, folder), run in zip(labelled_runs, runs, strict=True):
+        for run in runs:
             if domain not in run.examples:
-                raise UserError(f"{folder}/examples.csv: not tested in the domain {domain}; evaluate it again")
+                raise UserError(f"{run.folder}/examples.csv: not tested in the domain {domain}; evaluate it again")
             examples = run.examples[domain]
             if not same_mixtures(examples, first):
                 raise UserError(
-                    f"{folder}/examples.csv: tested on other mixtures than {labelled_runs[0][1]}; compare runs with "
+                    f"{run.folder}/examples.csv: tested on other mixtures than {runs[0].folder}; compare runs with "
                     "the same test set"
                 )
             values = examples[measure]
@@ -85,14 +99,24 @@ def compare(labelled_runs: Sequence[tuple[str, Path]], target: Path, measure: st
                     "commit": str((run.results.get("trained_with") or run.results).get("commit", ""))[:7],
                 }
             )
-    table = pd.DataFrame(rows)
-    target.mkdir(parents=True, exist_ok=True)
-    with replacing(target / "comparison.csv") as partial:
-        table.to_csv(partial, index=False, float_format="%.4f")
-    with replacing(target / "comparison.md") as partial:
-        partial.write_text(markdown(table, measure, runs[0].results.get("selection_rule", "not recorded")))
-    draw(table, measure, target / "comparison.png")
-    return table
+    return pd.DataFrame(rows)
+
+
+def find_run(word: str, among: Path) -> Path:
+    """Folder of a run, given as it is or by its name among the runs of a recipe.
+
+    Raises:
+        UserError: there is no such folder and no run of that name.
+    """
+    if "/" in word or Path(word).is_dir():
+        return Path(word)
+    if not (among / word).is_dir():
+        from ..config import nearest
+
+        names = sorted(path.parent.name for path in among.glob("*/results.json"))
+        known = nearest(word, names) if names else "; there are no finished runs in it"
+        raise UserError(f"{word}: no such folder, and no run of {among}{known}")
+    return among / word
 
 
 def read_run(label: str, folder: Path, measure: str) -> Run:
@@ -104,8 +128,9 @@ def read_run(label: str, folder: Path, measure: str) -> Run:
     for name in ("results.json", "examples.csv"):
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: no such file; evaluate the run first (`mixit evaluate`)")
-    results = json.loads((folder / "results.json").read_text())
-    examples = pd.read_csv(folder / "examples.csv", dtype={"name": str, "domain": str})
+    results = read_json(folder / "results.json")
+    examples = read_table(folder / "examples.csv", ("name",), text=("name", "domain"))
+    assert examples is not None
     if measure not in examples:
         raise UserError(
             f"{folder / 'examples.csv'}: has no column {measure}; there are: {', '.join(map(str, examples))}"
@@ -116,7 +141,7 @@ def read_run(label: str, folder: Path, measure: str) -> Run:
     parts = known.groupby("domain", sort=False) if "domain" in known else [("test", known)]
     columns = [column for column in (measure, INPUT) if column in known]
     # Mixtures of one name differ in nothing that we know.
-    return Run(label, results, {str(domain): part.groupby("name")[columns].mean() for domain, part in parts})
+    return Run(label, folder, results, {str(domain): part.groupby("name")[columns].mean() for domain, part in parts})
 
 
 def same_mixtures(one: pd.DataFrame, other: pd.DataFrame) -> bool:
@@ -128,7 +153,7 @@ def same_mixtures(one: pd.DataFrame, other: pd.DataFrame) -> bool:
     return bool(np.allclose(one[INPUT], other.loc[one.index, INPUT], atol=INPUT_TOLERANCE, equal_nan=True))
 
 
-def bootstrap(values: np.ndarray) -> Estimate:
+def bootstrap(values: np.ndarray) -> Interval:
     """Mean of `(example,)` with its percentile interval; the examples are resampled, so differences stay paired.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
@@ -138,7 +163,7 @@ def bootstrap(values: np.ndarray) -> Estimate:
         [values[rng.integers(len(values), size=(CHUNK, len(values)))].mean(axis=1) for _ in range(RESAMPLES // CHUNK)]
     )
     low, high = np.quantile(means, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return Estimate(float(values.mean()), float(low), float(high))
+    return Interval(float(values.mean()), float(low), float(high))
 
 
 def markdown(table: pd.DataFrame, measure: str, selection_rule: str) -> str:
@@ -164,39 +189,23 @@ def markdown(table: pd.DataFrame, measure: str, selection_rule: str) -> str:
                 f"| {row['run']} | {value} | {difference if place else ''} | {steps} | {duration} | {row['commit']} |"
             )
         lines.append("")
-    intervals = (
+    sources = (
         f"Intervals: percentile bootstrap over the test mixtures, {RESAMPLES:,} resamples; what another seed "
         "of training would change is not in them."
     )
-    return "\n".join([*lines, intervals, f"Selection rule of the first row: {selection_rule}.", ""])
-
-
-def axis_label(measure: str) -> str:
-    """A measure with its unit."""
-    return f"{METRICS[measure][0]}, {UNITS.get(measure, 'dB')}".removesuffix(", ") if measure in METRICS else measure
+    return "\n".join([*lines, sources, f"Selection rule of the first row: {selection_rule}.", ""])
 
 
 def draw(table: pd.DataFrame, measure: str, path: Path) -> None:
     """Means and intervals of all runs, a panel a domain."""
-    from matplotlib.figure import Figure
-
     domains = list(dict.fromkeys(table["domain"]))
+    height = intervals_height(len(table) // len(domains))
     with plot_style():
-        height = 1.2 + 0.42 * table["run"].nunique()
-        figure = Figure(figsize=(4.2 + 3.2 * len(domains), height), layout="constrained")
-        panels = figure.subplots(1, len(domains), sharey=True, squeeze=False)[0]
+        figure, panels = new_figure(len(domains), height)
         for axes, domain in zip(panels, domains, strict=True):
-            part = table[table["domain"] == domain].reset_index(drop=True)
-            errors = np.stack([part[measure] - part[f"{measure}_low"], part[f"{measure}_high"] - part[measure]])
-            axes.axvline(part[measure][0], linestyle=":", linewidth=1, color="0.5")
-            axes.errorbar(part[measure], part.index, xerr=errors, fmt="o", capsize=3, markersize=6)
-            for place, value in enumerate(part[measure]):
-                axes.annotate(
-                    f"{value:.1f}", (value, place), (0, 7), textcoords="offset points", ha="center", fontsize=9
-                )
-            axes.set_yticks(part.index, part["run"])
-            axes.set_ylim(len(part) - 0.5, -0.7)
-            axes.set_xlabel(axis_label(measure))
+            part = table[table["domain"] == domain]
+            means = intervals(part, measure)
+            draw_intervals(axes, part["run"].tolist(), means, means[0].mean, axis_label(measure))
             axes.set_title(domain, fontsize=10)
         with replacing(path) as partial:
-            figure.savefig(partial, format="png", dpi=150)
+            figure.savefig(partial, format="png", dpi=150, facecolor="white")

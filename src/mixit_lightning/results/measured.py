@@ -16,7 +16,7 @@ from ..config import PATHS, ROOT, data_variable, load_config, parse
 from ..errors import UserError
 from ..files import replacing
 from ..training.run import TRAINING_RECORD, differences, portable
-from .paper_table import Row, Table
+from .paper_table import Row, Table, read_tables
 
 CONFIG, RESULTS, CURVES = "config.yaml", "results.json", "metrics.csv"
 
@@ -163,6 +163,27 @@ class Measured:
         return ", ".join([*([f"needs {' and '.join(lacking)}"] if lacking else []), *wrong])
 
 
+def measured_rows(recipe: str, names: Sequence[str], words: Sequence[str]) -> list[tuple[str, Path]]:
+    """What a reader sees of rows, and the folder of the run that measured each; the first seed that there is.
+
+    Raises:
+        UserError: there is no such row, or no run has measured it.
+    """
+    measured = Measured(recipe, words)
+    rows = {row.name: (table, row) for table in read_tables(recipe) for row in table.rows}
+    found = []
+    for name in names:
+        if name not in rows:
+            raise UserError(f"rows={name}: there is no such row; there are: {', '.join(rows)}")
+        table, row = rows[name]
+        seeds = [measured.measurement(table, row, seed) for seed in row.seeds]
+        folders = [one.folder for one in seeds if one.state is State.MEASURED and one.folder is not None]
+        if not folders:
+            raise UserError(f"row {name}: {seeds[0].state}{': ' if seeds[0].reason else ''}{seeds[0].reason}")
+        found.append((row.what, folders[0]))
+    return found
+
+
 def is_there(path: str) -> bool:
     """Whether there is such a file or folder."""
     return Path(path).expanduser().exists()
@@ -219,7 +240,7 @@ def changed(record: Record, keys: list[str] | None, wanted: dict[str, Any], plac
     """How the config of a record differs from that of its row."""
     if keys is None:
         commit = str((record.results or {}).get("commit", "unknown"))[:7]
-        return f"the result of commit {commit} came without its config.yaml"
+        return f"that of commit {commit} kept no config.yaml"
     assert record.config is not None
     then = portable(record.config, places)
     texts = [f"{key} was {look_up(then, key)}, is {look_up(wanted, key)}" for key in keys[:3]]

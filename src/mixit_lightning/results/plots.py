@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -99,19 +99,18 @@ def plot_style() -> Iterator[None]:
         yield
 
 
-def new_figure(columns: int = 1) -> "tuple[Figure, list[Axes]]":
-    """An empty figure with a row of panels."""
+def new_figure(columns: int = 1, height: float = PANEL_SIZE[1]) -> "tuple[Figure, list[Axes]]":
+    """An empty figure with a row of panels, their height in inches."""
     from matplotlib.figure import Figure
 
-    width, height = PANEL_SIZE
-    figure = Figure(figsize=(width * columns, height), layout="constrained")
+    figure = Figure(figsize=(PANEL_SIZE[0] * columns, height), layout="constrained")
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
-def inline_plot(name: str, draw: "Callable[[Axes], str]", alt: str) -> Plot:
+def inline_plot(name: str, draw: "Callable[[Axes], str]", alt: str, height: float = PANEL_SIZE[1]) -> Plot:
     """Draw one panel for the page; what `draw` returns becomes the caption."""
     with plot_style():
-        figure, (axes,) = new_figure()
+        figure, (axes,) = new_figure(height=height)
         caption = draw(axes)
         return Plot(inline_svg(figure, name), f"{alt}. {caption}", caption)
 
@@ -154,10 +153,10 @@ def curve_panels(curves: "pd.DataFrame") -> "list[Callable[[Axes], str]]":
     return panels
 
 
-def curve(curves: "pd.DataFrame", name: str) -> "pd.Series":
-    """Values of one metric indexed by step; of steps that were repeated after a restart, the last holds."""
+def curve(curves: "pd.DataFrame", name: str, over: str = "step") -> "pd.Series":
+    """Values of one metric indexed by step or seconds; of steps that were repeated after a restart, the last holds."""
     rows = curves.loc[curves["metric"] == name].drop_duplicates("step", keep="last")
-    return rows.set_index("step")["value"].sort_index().replace([math.inf, -math.inf], math.nan)
+    return rows.set_index(over)["value"].sort_index().replace([math.inf, -math.inf], math.nan)
 
 
 def thin(values: "pd.Series") -> "pd.Series":
@@ -166,11 +165,13 @@ def thin(values: "pd.Series") -> "pd.Series":
     return values[::-1][::stride][::-1] if stride > 1 else values
 
 
-def draw_line(axes: "Axes", values: "pd.Series", label: str, colour: str) -> None:
+def draw_line(axes: "Axes", values: "pd.Series", label: str, colour: str, style: Any = "-") -> None:
     """A curve, with its points marked where they are few."""
     values = thin(values)
     marker = "o" if len(values) <= 40 else ""
-    axes.plot(values.index, values, color=colour, linewidth=1.4, marker=marker, markersize=2.5, label=label)
+    axes.plot(
+        values.index, values, linestyle=style, color=colour, linewidth=1.4, marker=marker, markersize=2.5, label=label
+    )
 
 
 def draw_losses(axes: "Axes", curves: "pd.DataFrame", names: list[str]) -> str:

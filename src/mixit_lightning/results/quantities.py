@@ -62,6 +62,11 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min {rest} s"
 
 
+def axis_label(name: str) -> str:
+    """A metric with its unit."""
+    return f"{METRICS[name][0]}, {UNITS.get(name, 'dB')}".removesuffix(", ") if name in METRICS else name
+
+
 def quantities(metrics: dict[str, float | None]) -> list[Quantity]:
     """The figures of a metrics entry, known ones first, in the order of METRICS."""
     names = [name for name in METRICS if name in metrics] + [name for name in metrics if name not in METRICS]

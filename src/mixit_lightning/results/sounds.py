@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import UserError
 from .quantities import Quantity, format_number, quantities
 from .records import read_json
+
+LISTING = "examples.json"
 
 WINDOW_SECONDS = 0.032
 MAX_COLUMNS = 600  # of a spectrogram
@@ -64,35 +67,54 @@ class Card:
     rest: list[Sound]
     sample_rate: int
     duration: float
-    gain: float  # below 1 where a sound would clip; the same for all sounds of the card
+    gain: float = 1.0  # below 1 where a sound would clip; the same for all sounds of the card
     scale: str = field(default="", repr=False)  # picture of the colour scale
 
+    @property
+    def outputs(self) -> list[Sound]:
+        """All outputs, matched or not."""
+        return [output for _, output in self.pairs if output is not None] + self.rest
 
-def read_cards(folder: Path) -> list[Card]:
-    """The listening examples of a run; empty where it has none."""
-    listing = folder / "examples.json"
+    @property
+    def sounds(self) -> list[Sound]:
+        """All of them."""
+        return [self.mixture, *(reference for reference, _ in self.pairs), *self.outputs]
+
+
+def read_entries(folder: Path) -> list[dict[str, Any]]:
+    """The list of the listening examples in a run's `examples` folder; empty where it has none.
+
+    Raises:
+        UserError: it is not such a list.
+    """
+    listing = folder / LISTING
     if not listing.is_file():
         return []
     entries = read_json(listing)
     if not isinstance(entries, list):
-        raise ValueError(f"{listing} must be a list of examples: evaluate the run again")
+        raise UserError(f"{listing} must be a list of examples: evaluate the run again")
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("folder"), str) or "name" not in entry:
-            raise ValueError(f"{listing} has an entry without 'folder' or 'name': evaluate the run again")
-    return [read_card(listing, entry) for entry in entries]
+            raise UserError(f"{listing} has an entry without 'folder' or 'name': evaluate the run again")
+    return entries
 
 
-def read_card(listing: Path, entry: dict[str, Any]) -> Card:
-    """One listening example: sounds read, matched and drawn."""
-    folder = (listing.parent / entry["folder"]).resolve()
-    if not folder.is_relative_to(listing.parent.resolve()):
-        raise ValueError(f"{listing} names a folder outside its own: {entry['folder']}")
-    sounds, sample_rate = read_sounds(folder)
-    scale = render_sounds(sounds, sample_rate)
+def read_card(folder: Path, entry: dict[str, Any]) -> Card:
+    """One listening example of an `examples` folder: sounds read and matched, not drawn yet.
 
+    Raises:
+        UserError: a sound is missing or cannot be read, or the entry does not fit the sounds.
+    """
+    listing = folder / LISTING
+    place = (folder / entry["folder"]).resolve()
+    if not place.is_relative_to(folder.resolve()):
+        raise UserError(f"{listing} names a folder outside its own: {entry['folder']}")
+    sounds, sample_rate = read_sounds(place)
     references = [sound for sound in sounds if sound.role == "reference"]
     outputs = {sound.number: sound for sound in sounds if sound.role == "output"}
     matched = read_matches(listing, entry, set(outputs))
+    for group in (references, list(outputs.values())):
+        share_energy(group)
     pairs = [
         (reference, outputs.pop(matched[reference.number]) if reference.number in matched else None)
         for reference in references
@@ -106,9 +128,13 @@ def read_card(listing: Path, entry: dict[str, Any]) -> Card:
         rest=list(outputs.values()),
         sample_rate=sample_rate,
         duration=max(len(sound.samples) for sound in sounds) / sample_rate,
-        gain=common_gain(sounds),
-        scale=scale,
     )
+
+
+def draw_card(card: Card) -> Card:
+    """Give all sounds of a card their pictures and players."""
+    card.gain, card.scale = render(card.sounds, card.sample_rate)
+    return card
 
 
 def read_matches(listing: Path, entry: dict[str, Any], outputs: set[int]) -> dict[int, int]:
@@ -118,7 +144,7 @@ def read_matches(listing: Path, entry: dict[str, Any], outputs: set[int]) -> dic
     except (AttributeError, TypeError, ValueError):
         matched = {0: 0}  # no such output, so refused below
     if not set(matched.values()) <= outputs or len(set(matched.values())) < len(matched):
-        raise ValueError(
+        raise UserError(
             f"{listing}: 'matched' of {entry['folder']!r} must give each reference an output of its own among "
             f"{sorted(outputs)}, got {entry['matched']}: evaluate the run again"
         )
@@ -131,7 +157,7 @@ def read_sounds(folder: Path) -> tuple[list[Sound], int]:
 
     mixture = folder / "mixture.wav"
     if not mixture.is_file():
-        raise FileNotFoundError(f"{mixture} is missing: evaluate the run again to write its examples")
+        raise UserError(f"{mixture} is missing: evaluate the run again to write its examples")
     found = [
         (role, int(match[1]), path)
         for role in ("reference", "output")
@@ -144,18 +170,29 @@ def read_sounds(folder: Path) -> tuple[list[Sound], int]:
         try:
             samples, sample_rate = soundfile.read(path, dtype="float32")
         except soundfile.LibsndfileError as error:
-            raise ValueError(f"{path} is not a sound file that can be read: {error}") from error
+            raise UserError(f"{path} is not a sound file that can be read: {error}") from error
         samples = samples.mean(axis=1) if samples.ndim > 1 else samples
         finite = bool(np.isfinite(samples).all())
         sounds.append(Sound(role, number, np.nan_to_num(samples, posinf=0, neginf=0), finite))
         sample_rates.add(int(sample_rate))
     if len(sample_rates) > 1:
-        raise ValueError(f"{folder} mixes sample rates {sorted(sample_rates)} Hz: write its examples again")
+        raise UserError(f"{folder} mixes sample rates {sorted(sample_rates)} Hz: write its examples again")
     return sounds, sample_rates.pop()
 
 
-def render_sounds(sounds: list[Sound], sample_rate: int) -> str:
-    """Give each sound its picture, its player's data and its share of energy; return the colour scale's picture."""
+def share_energy(group: list[Sound]) -> None:
+    """Tell each sound its share of the energy of all."""
+    energies = [float(np.square(sound.samples, dtype=np.float64).sum()) for sound in group]
+    for sound, energy in zip(group, energies, strict=True):
+        sound.share = 100 * energy / (sum(energies) or 1.0)
+
+
+def render(sounds: list[Sound], sample_rate: int) -> tuple[float, str]:
+    """Give sounds that are shown together their pictures and their players' data.
+
+    Returns:
+        The gain at which all of them are played, and the picture of the colour scale of all their pictures.
+    """
     gain = common_gain(sounds)
     length = max(len(sound.samples) for sound in sounds)
     levels = [spectrogram(sound.samples, length, sample_rate) for sound in sounds]
@@ -163,12 +200,7 @@ def render_sounds(sounds: list[Sound], sample_rate: int) -> str:
     for sound, level in zip(sounds, levels, strict=True):
         sound.spectrogram = picture(level, top)
         sound.audio = encode_sound(sound.samples * gain, sample_rate)
-    for role in ("reference", "output"):
-        group = [sound for sound in sounds if sound.role == role]
-        energies = [float(np.square(sound.samples, dtype=np.float64).sum()) for sound in group]
-        for sound, energy in zip(group, energies, strict=True):
-            sound.share = 100 * energy / (sum(energies) or 1.0)
-    return picture(np.linspace(top - DYNAMIC_RANGE, top, 128)[None], top)
+    return gain, picture(np.linspace(top - DYNAMIC_RANGE, top, 128)[None], top)
 
 
 def common_gain(sounds: list[Sound]) -> float:

@@ -18,13 +18,13 @@ COLUMNS = (
     "published",
     "measured",
     "difference",
+    "state",
     "examples",
     "seeds",
     "steps",
     "training",
     "commit",
     "hardware",
-    "state",
 )
 
 OF_A_FIGURE = ("figure", "published", "measured", "difference")
@@ -211,7 +211,7 @@ class Measures:
         """How many rows have been measured with all their seeds."""
         rows = self.table.rows
         whole = {row.name for row in rows} - {line.row.name for line in self.lines if line.state != State.MEASURED}
-        return f"{len(whole)} of {len(rows)} rows measured"
+        return f"{len(whole)} of {len(rows)} rows measured with all their seeds"
 
 
 def measure_tables(recipe: str, words: Sequence[str]) -> list[Measures]:

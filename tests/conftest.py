@@ -1,0 +1,18 @@
+import sys
+
+import pytest
+
+from .wandb_server import serving
+
+
+@pytest.fixture
+def wandb_server(tmp_path, monkeypatch):
+    """A stand-in for Weights & Biases that this process and those that it starts talk to."""
+    with serving() as server:
+        for name, value in server.settings(tmp_path / "wandb").items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("HOME", str(tmp_path))  # no key of whoever runs the tests
+        yield server
+        if "wandb" in sys.modules:
+            sys.modules["wandb"].teardown()  # it remembers servers and settings
+    assert not server.unknown

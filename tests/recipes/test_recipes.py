@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import CORPORA, COUNTS
 from hydra.utils import instantiate
 
+from conftest import CORPORA, COUNTS
 from mixit_lightning.config import ROOT, load_config, recipe_names
 from mixit_lightning.data import prepared
 

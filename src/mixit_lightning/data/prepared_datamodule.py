@@ -77,7 +77,7 @@ class PreparedDataModule(MixtureDataModule):
         count = round(self.train_share * len(rows))
         if not 0 < count <= len(rows):
             raise UserError(
-                f"datamodule.train_share={self.train_share} must be a share above 0 and up to 1 that leaves some of the "
+                f"datamodule.train_share={self.train_share} must be a share, up to 1, that leaves some of the "
                 f"{len(rows)} training mixtures"
             )
         return part_rows(rows, self.train_share, LIST_SEEDS["train"])[0] if count < len(rows) else rows

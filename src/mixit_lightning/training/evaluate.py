@@ -20,6 +20,7 @@ from ..files import replacing
 from ..metrics import MoMi, Scoring, momi
 from ..objectives import Objective
 from .checkpoints import load_checkpoint
+from .dashboard import dashboard_of
 from .run import TRAINING_RECORD, provenance
 from .train import build_module
 
@@ -30,6 +31,15 @@ def evaluate(config: Config) -> Path:
     Raises:
         UserError: no checkpoint, one of another network, or bad recordings.
     """
+    with dashboard_of(config) as dashboard:
+        write_results(config)
+        if dashboard is not None:
+            dashboard.show_results()
+    return config.folder
+
+
+def write_results(config: Config) -> None:
+    """Write what `evaluate` says."""
     settings = config.settings
     start = time.monotonic()
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
@@ -78,7 +88,6 @@ def evaluate(config: Config) -> Path:
         record["note"] = settings.note
     with replacing(config.folder / "results.json") as partial:
         partial.write_text(json.dumps(record, indent=2) + "\n")
-    return config.folder
 
 
 @torch.inference_mode()
@@ -143,7 +152,11 @@ def read_training_record(checkpoint: Path) -> dict[str, Any]:
 
 
 def choose_examples(rows: pd.DataFrame) -> dict[int, str]:
-    """Numbers of the examples to keep, and why: the worst are as telling as the best."""
+    """Numbers of the examples to keep, and why: the worst are as telling as the best, but differ from run to run.
+
+    So some more are chosen by the test set alone, for runs to be compared by ear: three of several sources (or of none
+    that are known), one of a single source.
+    """
     chosen: dict[int, str] = {}
     measure = "si_snri" if rows.si_snri.notna().any() else "momi"  # without references
     ranked = rows[rows[measure].notna()][measure].sort_values().index
@@ -162,6 +175,11 @@ def choose_examples(rows: pd.DataFrame) -> dict[int, str]:
     if len(single):
         chosen[int(single[0])] = "one source, worst"
         chosen.setdefault(int(single[len(single) // 2]), "one source, median")
+    alone = rows.num_references == 1
+    for same, count in ((rows.index[~alone], 3), (rows.index[alone], 1)):
+        for part in range(count if len(same) else 0):
+            place = len(same) * (2 * part + 1) // (2 * count)
+            chosen.setdefault(int(same[place]), "the same in every run")
     return chosen
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
@@ -18,6 +19,7 @@ from ..errors import UserError
 from ..files import replacing
 from .checkpoints import AtomicCheckpointIO, load_checkpoint
 from .curves import CurvesLogger
+from .dashboard import Dashboard, dashboard_of
 from .module import SeparationModule
 from .progress import EpochLines
 from .run import TRAINING_RECORD, open_run, provenance
@@ -32,6 +34,12 @@ def train(config: Config) -> Path:
     Raises:
         UserError: bad input; nothing has been written if it shows before the first step.
     """
+    with dashboard_of(config) as dashboard:
+        return fit(config, dashboard)
+
+
+def fit(config: Config, dashboard: Dashboard | None) -> Path:
+    """Train, and let the dashboard, if there is one, follow the run's curves."""
     settings = config.settings
     origin = provenance()  # of the code that runs now, whatever is committed until it ends
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
@@ -52,7 +60,13 @@ def train(config: Config) -> Path:
         print(f"{config.folder}: this run is finished; move the folder away to train it again")
         return config.folder
     curves.rewind(load_checkpoint(last)["global_step"] if resuming else 0)
-    trainer = build_trainer(config, curves)
+    loggers: list[Logger] = [curves]
+    if dashboard is not None:
+        dashboard.curves = curves
+        loggers.append(dashboard)
+    elif "_target_" in settings.logger:
+        loggers.append(build(settings, "logger"))
+    trainer = build_trainer(config, loggers)
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=last if resuming else None, weights_only=True)
     except MisconfigurationException as error:
@@ -102,13 +116,10 @@ def build_module(settings: DictConfig) -> SeparationModule:
     )
 
 
-def build_trainer(config: Config, curves: CurvesLogger) -> lightning.Trainer:
-    """The Trainer of a config, with the run's checkpoints and curves."""
+def build_trainer(config: Config, loggers: list[Logger]) -> lightning.Trainer:
+    """The Trainer of a config, with the run's checkpoints and loggers."""
     settings = config.settings
     options: dict[str, Any] = {"precision": default_precision()} if settings.trainer.precision == "auto" else {}
-    loggers: list[Any] = [curves]
-    if "_target_" in settings.logger:
-        loggers.append(build(settings, "logger"))
     best = ModelCheckpoint(
         dirpath=config.folder / "checkpoints",
         filename="best",

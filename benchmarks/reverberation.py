@@ -24,7 +24,7 @@ import torch
 
 from mixit_lightning.config import build, load_config
 from mixit_lightning.rooms import make_bank
-from mixit_lightning.training.run import commit, hardware
+from mixit_lightning.run import commit, hardware
 from mixit_lightning.training.train import build_module
 
 RATE, SECONDS, DRAWN = 8000, 4.0, 300

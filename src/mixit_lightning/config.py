@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from .errors import UserError
-from .training.run import run_name
+from .run import run_name
 
 if TYPE_CHECKING:
     from .rooms import RoomBank

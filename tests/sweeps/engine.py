@@ -9,8 +9,8 @@ from pathlib import Path
 from mixit_lightning.cli import main
 from mixit_lightning.config import load_config
 from mixit_lightning.errors import UserError
+from mixit_lightning.run import open_run
 from mixit_lightning.sweeps import local, summary, trainings
-from mixit_lightning.training.run import open_run
 
 
 def pretend(words, log, environment):

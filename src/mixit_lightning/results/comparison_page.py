@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from ..errors import UserError
-from ..training.run import differences
+from ..run import differences
 from .comparison_plots import (
     colour_of,
     dashes_of,

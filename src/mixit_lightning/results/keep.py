@@ -9,7 +9,7 @@ import yaml
 from ..config import PATHS
 from ..errors import UserError
 from ..files import replacing
-from ..training.run import portable
+from ..run import portable
 from .measured import CONFIG, CURVES, RESULTS, Measured, State, label, read_record
 from .paper_table import read_tables
 

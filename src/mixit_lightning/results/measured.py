@@ -15,7 +15,7 @@ import yaml
 from ..config import PATHS, ROOT, data_variable, load_config, parse
 from ..errors import UserError
 from ..files import replacing
-from ..training.run import TRAINING_RECORD, differences, portable
+from ..run import TRAINING_RECORD, differences, portable
 from .paper_table import Row, Table, read_tables
 
 CONFIG, RESULTS, CURVES = "config.yaml", "results.json", "metrics.csv"
@@ -28,7 +28,7 @@ class State(StrEnum):
     OTHER_TEST = "measured on another test set"
     CHANGED = "no longer matches its result"
     FAILED = "failed"
-    STOPPED = "stopped"
+    STOPPED = "not finished"
     NOT_RUN = "not run"
     CANNOT = "cannot be run here"
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..config import Config, load_config
 from ..errors import UserError
 from ..results.quantities import format_duration
-from ..training.run import provenance
+from ..run import provenance
 from .file import check_words, default_words, fixed_words, key_of, with_words
 from .hyperband import falls_behind
 from .search import choices_of, draw, open_study, sampler, space, word_of

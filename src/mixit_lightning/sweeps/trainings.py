@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 import yaml
 
 from ..config import Config
-from ..training.run import TRAINING_RECORD, differences
+from ..run import TRAINING_RECORD, differences
 
 if TYPE_CHECKING:  # slow to import
     from optuna import Trial

@@ -19,9 +19,9 @@ from ..data.audio import write
 from ..files import replacing
 from ..metrics import MoMi, Scoring, momi
 from ..objectives import Objective
+from ..run import TRAINING_RECORD, provenance
 from .checkpoints import load_checkpoint
 from .dashboard import dashboard_of
-from .run import TRAINING_RECORD, provenance
 from .train import build_module
 
 

@@ -17,12 +17,12 @@ from ..doctor.diagnosis import examine_names
 from ..doctor.inventory import Inventory
 from ..errors import UserError
 from ..files import replacing
+from ..run import TRAINING_RECORD, open_run, provenance
 from .checkpoints import AtomicCheckpointIO, load_checkpoint
 from .curves import CurvesLogger
 from .dashboard import Dashboard, dashboard_of
 from .module import SeparationModule
 from .progress import EpochLines
-from .run import TRAINING_RECORD, open_run, provenance
 
 
 def train(config: Config) -> Path:

@@ -5,9 +5,9 @@ import torch
 
 from mixit_lightning.errors import UserError
 from mixit_lightning.files import replacing
+from mixit_lightning.run import commit, differences, open_run, run_name
 from mixit_lightning.training.checkpoints import load_checkpoint
 from mixit_lightning.training.curves import CurvesLogger
-from mixit_lightning.training.run import commit, differences, open_run, run_name
 
 
 def test_run_names():

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from ..errors import UserError
-from ..files import replacing
+from .errors import UserError
+from .files import replacing
 
 TRAINING_RECORD = "training.json"
 """What training says of itself when it ends: steps, seconds, commit, versions, hardware."""

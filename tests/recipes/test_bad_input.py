@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
-from conftest import COUNTS, SMALL
 
+from conftest import COUNTS, SMALL
 from mixit_lightning.cli import main
 
 SPLIT = "2speakers/wav8k/min/tr"

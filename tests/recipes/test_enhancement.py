@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import CORPORA, syllables, write
 from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import CORPORA, syllables, write
 from mixit_lightning.cli import main
 from mixit_lightning.config import load_config
 from mixit_lightning.data import recordings as pool_module

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import CORPORA, syllables, write
 from hydra.utils import instantiate
 
+from conftest import CORPORA, syllables, write
 from mixit_lightning.cli import main
 from mixit_lightning.config import load_config
 

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from conftest import CORPORA, syllables, write
 from scipy.signal import resample_poly
 
+from conftest import CORPORA, syllables, write
 from mixit_lightning.cli import main
 from mixit_lightning.config import load_config
 from mixit_lightning.errors import UserError

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import SMALL, make_libri2mix, make_rooms
 
+from conftest import SMALL, make_libri2mix, make_rooms
 from mixit_lightning.config import load_config, recipe_names
 from mixit_lightning.results.measured import row_config
 from mixit_lightning.results.paper_table import read_tables

@@ -14,6 +14,7 @@ import yaml
 from mixit_lightning.cli import main
 from mixit_lightning.errors import UserError
 from mixit_lightning.results import measured, paper_table, reproduce
+from mixit_lightning.results.keep import copy_record
 from mixit_lightning.results.measured import Measured, State
 from mixit_lightning.results.paper_table import read_tables
 from mixit_lightning.results.tables import COLUMNS, markdown, measure_tables, shown
@@ -221,6 +222,22 @@ def test_what_was_measured_can_be_kept_without_the_run(table, words, in_process,
     assert states([f"runs={tmp_path / 'elsewhere'}"])[0] == (State.MEASURED, "")
     assert main(["keep", "recipe=synthetic", "rows=other", *words]) == 1
     assert "row other, seed 0: not run" in capsys.readouterr().err
+
+
+def test_what_is_kept_does_not_say_where_data_stand(tmp_path):
+    data, rooms = tmp_path / "data", tmp_path / "data" / "rooms.npz"
+    config = {
+        "data": str(data),
+        "rooms": str(rooms),
+        "run": "a",
+        "warm_start": None,
+        "datamodule": {"folders": {"train": [str(data / "train")]}, "domains": {"wet": {"rooms": str(rooms)}}},
+    }
+    make_record(tmp_path / "run", config)
+    copy_record(tmp_path / "run", tmp_path / "kept" / "a-seed-0", ("data", "rooms", "warm_start"))
+    kept = yaml.safe_load((tmp_path / "kept" / "a-seed-0" / "config.yaml").read_text())
+    assert kept["datamodule"] == {"folders": {"train": ["${data}/train"]}, "domains": {"wet": {"rooms": "${rooms}"}}}
+    assert kept["data"] == "${data}" and kept["warm_start"] is None and "run" not in kept
 
 
 def test_rows_are_compared_by_name(table, words, tmp_path, capsys):

@@ -62,7 +62,7 @@ reproduce: $(VENV)/installed ## Run what is missing of the recipe's table, or of
 keep: $(VENV)/installed ## Copy what was measured of the table into recipes/NAME/results/, to be committed
 	$(BIN)/mixit keep $(SETTINGS) $(if $(rows),rows=$(rows))
 
-sweep: $(VENV)/installed ## Sweep settings: sweep=NAME of conf/sweep/, engine=wandb or local, agents=N, count=N; again: go on
+sweep: $(VENV)/installed ## Sweep settings: sweep=NAME of conf/sweep/, engine=wandb or local (again: go on), agents=N, count=N
 	$(BIN)/mixit sweep $(SETTINGS) $(foreach name,sweep engine agents count,$(if $($(name)),$(name)=$($(name))))
 
 dashboard: $(VENV)/installed ## Make a Weights & Biases workspace for the recipe's runs

@@ -125,9 +125,18 @@ def run_tables(words: Sequence[str]) -> None:
     """Print the tables of all recipes, and write each as Markdown, CSV, LaTeX and HTML below runs/."""
     from .config import recipe_names
 
+    own, words = take(words, "output")
+    damaged = []
     for recipe in recipe_names():
-        run_table([f"recipe={recipe}", *words])
+        output = [f"output={Path(own['output'], recipe)}"] if "output" in own else []
+        try:
+            run_table([f"recipe={recipe}", *output, *words])
+        except UserError as error:
+            damaged.append(f"{recipe}: {error}")
+            print(f"# {recipe}\n\n{error}")
         print()
+    if damaged:
+        raise UserError("; ".join(damaged))
 
 
 def run_reproduce(words: Sequence[str]) -> None:
@@ -148,7 +157,7 @@ def run_keep(words: Sequence[str]) -> None:
 
 
 def run_sweep(words: Sequence[str]) -> None:
-    """Sweep settings as sweep=NAME|FILE says, by engine=wandb|local and agents=N, up to count=N runs; again: go on."""
+    """Sweep settings as sweep=NAME|FILE says, by engine=wandb|local (again: go on) and agents=N, up to count=N runs."""
     from .sweeps.start import start_sweep
 
     own, words = take(words, "sweep", "engine", "agents", "count")

@@ -64,10 +64,11 @@ def portable(config: dict[str, Any], places: Iterable[str]) -> dict[str, Any]:
 
     Args:
         config: resolved.
-        places: keys that are files or folders; `${key}` takes the place of their values, wherever they went. What a
-            run is called, what was noted and how the data were prepared is left out.
+        places: keys that are files or folders; `${key}` takes the place of their values, and `${place}` that of
+            wherever they went, as one folder may be two of them. What a run is called, what was noted and how the data
+            were prepared is left out.
     """
-    known = {str(config[key]): f"${{{key}}}" for key in places if config.get(key) is not None}
+    known = {str(config[key]) for key in places if config.get(key) is not None}
 
     def replaced(value: Any) -> Any:
         if isinstance(value, dict):
@@ -77,10 +78,12 @@ def portable(config: dict[str, Any], places: Iterable[str]) -> dict[str, Any]:
         if isinstance(value, str):
             for place in sorted(known, key=len, reverse=True):  # the longest, as one may stand in another
                 if value == place or value.startswith(f"{place}/"):
-                    return known[place] + value[len(place) :]
+                    return "${place}" + value[len(place) :]
         return value
 
-    return {key: replaced(value) for key, value in config.items() if key not in ("run", "note", "preparation")}
+    kept = {key: value for key, value in config.items() if key not in ("run", "note", "preparation")}
+    own = {key: f"${{{key}}}" for key in places if config.get(key) is not None}
+    return {key: replaced(value) for key, value in kept.items()} | own
 
 
 def provenance() -> dict[str, Any]:

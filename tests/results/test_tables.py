@@ -17,7 +17,8 @@ from mixit_lightning.results import measured, paper_table, reproduce
 from mixit_lightning.results.keep import copy_record
 from mixit_lightning.results.measured import Measured, State
 from mixit_lightning.results.paper_table import read_tables
-from mixit_lightning.results.tables import COLUMNS, markdown, measure_tables, shown
+from mixit_lightning.results.tables import COLUMNS, escaped, latex_table, markdown, measure_tables, shown
+from mixit_lightning.run import portable
 
 TINY = [
     "separator.bottleneck=8",
@@ -70,7 +71,7 @@ def in_process(monkeypatch):
         log.parent.mkdir(parents=True, exist_ok=True)
         try:
             status = main(["train", *line])
-            log.write_text("" if status == 0 else "mixit: the loss is not finite\n")
+            log.write_text("" if status == 0 else "before\nmixit: what the training said last\n\n")
         except ValueError as error:
             status = 1
             log.write_text(f"Traceback\nValueError: {error}\n")
@@ -98,6 +99,8 @@ def make_record(folder, config, si_snri=10.0, **results):
         "steps": 4,
         "commit": "abcdef0123456789",
         "wall_time": {"train": 90.0},
+        "checkpoint": "best.ckpt",
+        "trained_with": {"steps": 4, "commit": "abcdef0123456789", "hardware": {"cpu": "a CPU", "threads": 1}},
         "hardware": {"cpu": "a CPU", "threads": 1, "gpus": []},
     }
     (folder / "results.json").write_text(json.dumps(record | results))
@@ -143,13 +146,75 @@ def test_a_result_on_another_test_set_is_none_of_the_table(table, words, tmp_pat
     assert states(words) == [(State.OTHER_TEST, "4 examples where the table has 3000")]
 
 
+@pytest.mark.parametrize(
+    ("results", "reason"),
+    [
+        ({"checkpoint": "/elsewhere/best.ckpt"}, "its figures are those of the checkpoint /elsewhere/best.ckpt"),
+        ({"trained_with": {"steps": 2}}, "evaluated after 2 of 4 steps"),
+        ({"trained_with": None}, "evaluated after part of 4 steps"),
+    ],
+)
+def test_figures_of_another_checkpoint_or_half_a_training_are_none_of_the_row(table, words, tmp_path, results, reason):
+    table({"name": "a"})
+    make_record(tmp_path / "runs" / "synthetic" / "x", config_of("a"), **results)
+    assert states(words) == [(State.STOPPED, reason)]
+
+
+def test_a_failure_holds_for_the_settings_that_failed_until_someone_goes_on(table, words, in_process, tmp_path):
+    table({"name": "a", "settings": ["objective.labelled_share=7"]})
+    assert main(["reproduce", "recipe=synthetic", *words]) == 1
+    assert states(words)[0][0] is State.FAILED
+    table({"name": "a", "settings": ["objective.labelled_share=1"]})
+    assert states(words) == [(State.NOT_RUN, "")]
+    table({"name": "a", "settings": ["objective.labelled_share=7"]})
+    run = tmp_path / "runs" / "synthetic" / "x"
+    run.mkdir()
+    (run / "config.yaml").write_text(yaml.safe_dump(config_of("a")))
+    (run / "metrics.csv").write_text("step,seconds,metric,value\n3,1.0,train/loss,0.5\n")
+    later = time.time() + 5
+    os.utime(run / "metrics.csv", (later, later))
+    assert states(words) == [(State.STOPPED, "at step 3 of 4")]
+
+
+def test_a_damaged_folder_is_named_and_the_others_count(table, words, tmp_path, capsys):
+    table({"name": "a"}, {"name": "b"})
+    for name, text in (("a-seed-0", "{"), ("other", "[]")):
+        (tmp_path / "kept" / name).mkdir(parents=True)
+        (tmp_path / "kept" / name / "results.json").write_text(text)
+    make_record(tmp_path / "kept" / "whatever.new.partial", config_of("b"))  # keep was killed
+    (a, why), (b, _) = states(words)
+    assert (a, b) == (State.CHANGED, State.NOT_RUN) and why.endswith(
+        "a-seed-0/results.json is damaged; evaluate the run again, or move it away"
+    )
+    assert main(["table", "recipe=synthetic", *words]) == 0
+    text = capsys.readouterr().out
+    assert "Not counted: " in text and "other/results.json is damaged" in text
+
+
+def test_a_row_takes_the_places_that_it_needs_and_no_others(tmp_path):
+    (first, _) = read_tables("fuss")
+    rows = {row.name: row for row in first.rows}
+    given = Measured("fuss", ["data=D", "unlabelled=U", f"runs={tmp_path}", "logger=wandb"])
+    assert reproduce.places_of(given, first, rows["paper-mixit"], 0) == ["data=D", f"runs={tmp_path}", "logger=wandb"]
+    assert "unlabelled=U" in reproduce.places_of(given, first, rows["paper-semi"], 0)
+
+
+def test_one_folder_may_be_two_places():
+    def config(data, labelled):
+        return {"data": data, "labelled_data": labelled, "domains": {"a": {"data": data}, "b": {"data": labelled}}}
+
+    same, apart = (portable(config(*places), ("data", "labelled_data")) for places in (("/x", "/x"), ("/y/a", "/y/b")))
+    assert same == apart
+
+
 def test_where_data_stand_does_not_matter_but_what_is_done_with_them(tmp_path, monkeypatch):
     """The same row on two machines, whose folders differ."""
     path = tmp_path / "table.yaml"
     monkeypatch.setattr(paper_table, "table_path", lambda recipe: path)
     monkeypatch.setattr(measured, "kept_folder", lambda recipe: tmp_path / "kept")
     monkeypatch.delenv("REVERB_ADAPTATION_DATA", raising=False)
-    row = {"name": "a", "what": "a", "settings": ["objective=mixit"], "needs": ["rooms"], "figures": FIGURES}
+    settings = ["objective=mixit", "trainer.max_steps=4"]
+    row = {"name": "a", "what": "a", "settings": settings, "needs": ["rooms"], "figures": FIGURES}
     path.write_text(yaml.safe_dump({"tables": [{"title": "t", "rows": [row]}]}))
     (table,) = read_tables("reverb-adaptation")
     one, other = (measured.row_config("reverb-adaptation", table, table.rows[0], 0) for _ in range(2))
@@ -189,10 +254,10 @@ def test_missing_rows_are_run_failing_ones_are_noted_and_the_others_go_on(table,
         {"name": "good"},
     )
     assert main(["reproduce", "recipe=synthetic", *words]) == 1
-    assert [line[-4] for line in in_process] != [] and len(in_process) == 2
+    assert len(in_process) == 2  # the unknown setting is found before
     found = states(words)
     assert [state for state, _ in found] == [State.FAILED, State.FAILED, State.CANNOT, State.MEASURED]
-    assert "labelled_share is a share from 0 to 1" in found[0][1] or "exit status 1" in found[0][1]
+    assert found[0][1] == "what the training said last (exit status 1, refused-seed-0.log)"
     assert "objective.sparsty=1: there is no such key" in found[1][1]
     assert main(["table", "recipe=synthetic", *words]) == 0
     text = capsys.readouterr().out
@@ -236,7 +301,7 @@ def test_what_is_kept_does_not_say_where_data_stand(tmp_path):
     make_record(tmp_path / "run", config)
     copy_record(tmp_path / "run", tmp_path / "kept" / "a-seed-0", ("data", "rooms", "warm_start"))
     kept = yaml.safe_load((tmp_path / "kept" / "a-seed-0" / "config.yaml").read_text())
-    assert kept["datamodule"] == {"folders": {"train": ["${data}/train"]}, "domains": {"wet": {"rooms": "${rooms}"}}}
+    assert kept["datamodule"] == {"folders": {"train": ["${place}/train"]}, "domains": {"wet": {"rooms": "${place}"}}}
     assert kept["data"] == "${data}" and kept["warm_start"] is None and "run" not in kept
 
 
@@ -253,10 +318,11 @@ def test_rows_are_compared_by_name(table, words, tmp_path, capsys):
     assert "row c: not run" in capsys.readouterr().err
 
 
-def test_a_row_that_starts_from_another_waits_for_its_checkpoint(table, words, in_process, tmp_path):
+def test_a_row_that_starts_from_another_waits_for_its_checkpoint(table, words, in_process, tmp_path, capsys):
     table({"name": "first"}, {"name": "second", "starts_from": "first", "settings": ["optimizer.lr=0.01"]})
     assert main(["reproduce", "recipe=synthetic", "rows=second", *words]) == 1
-    assert "starts from the checkpoint of first, which is not here" in states(words)[1][1]
+    assert "starts from the checkpoint of first, which is not here" in capsys.readouterr().out
+    assert states(words)[1] == (State.NOT_RUN, "")
     assert main(["reproduce", "recipe=synthetic", *words]) == 0
     assert in_process[-1][-1].startswith("warm_start=") and in_process[-1][-1].endswith("best.ckpt")
     assert [state for state, _ in states(words)] == [State.MEASURED, State.MEASURED]
@@ -331,6 +397,8 @@ def test_figures_of_other_data_are_not_subtracted(table, words, tmp_path):
     table({"name": "a", "figures": elsewhere + unread})
     make_record(tmp_path / "kept" / "a-seed-0", config_of("a"))
     (measures,) = measure_tables("synthetic", words)
+    latex = latex_table(measures)
+    assert "\\pm" not in latex and "---" in latex and "\N{MINUS SIGN}" not in latex and "a paper, Table 2" in latex
     sum_of_both, unmeasured = map(shown, measures.lines)
     assert (sum_of_both["published"], sum_of_both["measured"], sum_of_both["difference"]) == ("9.00 (cv)", "10.50", "")
     assert unmeasured["published"] == "not verified" and unmeasured["state"] == "the figure does not apply to the run"
@@ -349,3 +417,7 @@ def test_all_tables_are_printed(tmp_path, capsys):
     for recipe in ("synthetic", "fuss", "wsj0-2mix", "libri2mix", "enhancement", "reverb-adaptation"):
         assert f"# {recipe}\n" in text
     assert "not run: needs data=PATH" in text and "MixCycle paper (arXiv 2202.03875), Table II" in text
+
+
+def test_words_are_escaped_for_latex():
+    assert escaped("p = 10 % & a_b") == r"p = 10 \% \& a\_b"

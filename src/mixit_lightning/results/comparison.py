@@ -185,8 +185,9 @@ def markdown(table: pd.DataFrame, measure: str, selection_rule: str) -> str:
             seconds = row["train_seconds"]
             duration = "?" if seconds is None or seconds != seconds else f"{seconds / 60:.0f} min"
             steps = "?" if row["steps"] is None or row["steps"] != row["steps"] else f"{row['steps']:.0f}"
+            label = str(row["run"]).replace("|", "\\|")
             lines.append(
-                f"| {row['run']} | {value} | {difference if place else ''} | {steps} | {duration} | {row['commit']} |"
+                f"| {label} | {value} | {difference if place else ''} | {steps} | {duration} | {row['commit']} |"
             )
         lines.append("")
     sources = (

@@ -12,6 +12,7 @@ from ..files import replacing
 from ..run import portable
 from .measured import CONFIG, CURVES, RESULTS, Measured, State, label, read_record
 from .paper_table import read_tables
+from .reproduce import check_words
 
 EXAMPLES = "examples.csv"
 
@@ -29,6 +30,7 @@ def keep(recipe: str, names: Sequence[str] | None, words: Sequence[str]) -> list
     """
     measured = Measured(recipe, words)
     rows = {row.name: (table, row) for table in read_tables(recipe) for row in table.rows}
+    check_words(words, [row for _, row in rows.values()])
     kept = []
     for name in names or rows:
         if name not in rows:
@@ -53,7 +55,7 @@ def copy_record(folder: Path, target: Path, places: Sequence[str]) -> None:
     """Copy the record of a run folder; its places become `${key}`."""
     config = read_record(folder).config
     assert config is not None
-    partial = target.with_name(target.name + ".partial")
+    partial, old = (target.with_name(f"{target.name}.{name}.partial") for name in ("new", "old"))
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     with replacing(partial / CONFIG) as part:
@@ -61,5 +63,8 @@ def copy_record(folder: Path, target: Path, places: Sequence[str]) -> None:
     for name in (RESULTS, CURVES, EXAMPLES):
         if (folder / name).is_file():
             shutil.copyfile(folder / name, partial / name)
-    shutil.rmtree(target, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
     partial.rename(target)
+    shutil.rmtree(old, ignore_errors=True)

@@ -55,6 +55,17 @@ class Record:
     folder: Path
     config: dict[str, Any] | None
     results: dict[str, Any] | None
+    damage: str = ""
+    """What is wrong with one of these, which then counts as not there."""
+
+    @property
+    def shortfall(self) -> str:
+        """Why its results are not those of the config: of another checkpoint, or of a training that has not ended."""
+        results, config = self.results or {}, self.config or {}
+        if results.get("checkpoint") != "best.ckpt":
+            return f"its figures are those of the checkpoint {results.get('checkpoint')}"
+        steps, wanted = (results.get("trained_with") or {}).get("steps"), config.get("trainer", {}).get("max_steps")
+        return "" if steps == wanted else f"evaluated after {steps or 'part'} of {wanted} steps"
 
 
 @dataclass(frozen=True)
@@ -71,8 +82,11 @@ class Attempt:
 
     @classmethod
     def read(cls, path: Path) -> "Attempt | None":
-        """What was written there; None where nothing was."""
-        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+        """What was written there; None where nothing was, or nothing that can be read."""
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+        except (ValueError, TypeError):
+            return None
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""
@@ -104,9 +118,12 @@ class Measured:
         self.given = {override.key_or_group: word for override, word in zip(parse(words), words, strict=True)}
         self.runs = Path(self.given.get("runs", "runs=runs").partition("=")[2]) / recipe
         self.kept = kept_folder(recipe)
-        folders = [path for root in (self.kept, self.runs) if root.is_dir() for path in sorted(root.iterdir())]
+        # Run folders first: they have checkpoints and sounds. What `keep` has not finished is nothing yet.
+        folders = [path for root in (self.runs, self.kept) if root.is_dir() for path in sorted(root.iterdir())]
         self.records = [
-            read_record(folder) for folder in folders if (folder / RESULTS).exists() or (folder / CONFIG).exists()
+            read_record(folder)
+            for folder in folders
+            if folder.suffix != ".partial" and ((folder / RESULTS).exists() or (folder / CONFIG).exists())
         ]
 
     def attempt_path(self, row: Row, seed: int) -> Path:
@@ -132,7 +149,7 @@ class Measured:
             if record.config is not None
         }
         same = [record for record in self.records if changes.get(record.folder) == []]
-        finished = [record for record in same if record.results is not None]
+        finished = [record for record in same if record.results is not None and not record.shortfall]
         for record in finished:
             if table.examples in (None, record.results["num_examples"]):  # type: ignore[index]
                 return Measurement(row, seed, State.MEASURED, "", record.folder, record.results)
@@ -140,16 +157,20 @@ class Measured:
             count = finished[0].results["num_examples"]  # type: ignore[index]
             return Measurement(row, seed, State.OTHER_TEST, f"{count} examples where the table has {table.examples}")
         attempt = Attempt.read(self.attempt_path(row, seed))
-        if attempt is not None and attempt.reason is not None:
-            return Measurement(row, seed, State.FAILED, attempt.reason)
+        line = row_words(self.recipe, table, row, seed)
+        # A failure of other settings, or before someone went on with the run, is over.
+        if attempt is not None and attempt.reason is not None and attempt.words[: len(line)] == line:
+            since = self.attempt_path(row, seed).stat().st_mtime
+            if not any(is_newer(record.folder / CURVES, since) for record in same):
+                return Measurement(row, seed, State.FAILED, attempt.reason)
         if same:
-            return Measurement(row, seed, State.STOPPED, progress(same[0]), same[0].folder)
+            reason = same[0].shortfall if same[0].results is not None else progress(same[0])
+            return Measurement(row, seed, State.STOPPED, reason, same[0].folder)
         for record in self.records:
             own = record.folder == self.kept / label(row, seed)
             if own or (attempt is not None and record.folder == self.runs / attempt.folder):
-                return Measurement(
-                    row, seed, State.CHANGED, changed(record, changes.get(record.folder), wanted, places)
-                )
+                reason = record.damage or changed(record, changes.get(record.folder), wanted, places)
+                return Measurement(row, seed, State.CHANGED, reason)
         return Measurement(row, seed, State.NOT_RUN, self.missing(row, wanted))
 
     def missing(self, row: Row, wanted: dict[str, Any]) -> str:
@@ -189,21 +210,25 @@ def is_there(path: str) -> bool:
     return Path(path).expanduser().exists()
 
 
-def read_record(folder: Path) -> Record:
-    """Config and results of a folder, as far as there are any.
+def is_newer(path: Path, time: float) -> bool:
+    """Whether a file was written after a time."""
+    return path.is_file() and path.stat().st_mtime > time
 
-    Raises:
-        UserError: one is damaged.
-    """
-    config, results = folder / CONFIG, folder / RESULTS
-    try:
-        return Record(
-            folder,
-            yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else None,
-            json.loads(results.read_text(encoding="utf-8")) if results.is_file() else None,
-        )
-    except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{folder}: config.yaml or results.json is damaged ({error}); move the folder away") from error
+
+def read_record(folder: Path) -> Record:
+    """Config and results of a folder, as far as there are any, and what is wrong with them."""
+    found: dict[str, dict[str, Any] | None] = {CONFIG: None, RESULTS: None}
+    for name, read in ((CONFIG, yaml.safe_load), (RESULTS, json.loads)):
+        if not (folder / name).is_file():
+            continue
+        try:
+            content = read((folder / name).read_text(encoding="utf-8"))
+        except (yaml.YAMLError, ValueError):
+            content = None
+        if not isinstance(content, dict) or (name == RESULTS and not {"metrics", "num_examples"} <= content.keys()):
+            return Record(folder, None, None, f"{folder / name} is damaged; evaluate the run again, or move it away")
+        found[name] = content
+    return Record(folder, found[CONFIG], found[RESULTS])
 
 
 @contextmanager
@@ -223,7 +248,14 @@ def row_config(recipe: str, table: Table, row: Row, seed: int) -> dict[str, Any]
     """
     keys = ["data", *row.needs, *(["warm_start"] if row.starts_from else [])]
     with stand_ins(keys) as places:
-        return load_config([f"recipe={recipe}", *table.settings_of(row), f"seed={seed}", *places]).plain()
+        # This machine's own settings are not the table's.
+        without = ["local=none"] if (ROOT / "conf" / "local").is_dir() else []
+        return load_config([*row_words(recipe, table, row, seed), *places, *without]).plain()
+
+
+def row_words(recipe: str, table: Table, row: Row, seed: int) -> list[str]:
+    """What a row with one seed is on the command line, without its places."""
+    return [f"recipe={recipe}", *table.settings_of(row), f"seed={seed}"]
 
 
 def progress(record: Record) -> str:

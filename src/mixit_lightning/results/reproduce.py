@@ -1,6 +1,7 @@
 """Runs what is missing of a recipe's table, a training a row and seed, and goes on past one that fails."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -8,7 +9,8 @@ from pathlib import Path
 
 from ..config import NOT_PART_OF_A_RUN, PATHS, load_config, parse
 from ..errors import UserError
-from .measured import Attempt, Measured, Measurement, State, label
+from ..sweeps.trainings import lock
+from .measured import Attempt, Measured, Measurement, State, label, row_words
 from .paper_table import Row, Table, read_tables
 
 SUCCESS, INTERRUPTED = 0, 130
@@ -39,7 +41,7 @@ def reproduce(recipe: str, names: Sequence[str] | None, words: Sequence[str]) ->
         found = Measured(recipe, words).measurement(table, row, seed)
         print(f"[{number}/{len(todo)}] {row.name}, seed {seed}: {found.state}", flush=True)
         if found.state not in (State.MEASURED, State.CANNOT):
-            attempt(Measured(recipe, words), table, row, seed, words)
+            attempt(Measured(recipe, words), table, row, seed)
     measured = Measured(recipe, words)
     return [measured.measurement(table, row, seed) for table, row, seed in todo]
 
@@ -53,22 +55,22 @@ def check_words(words: Sequence[str], rows: Sequence[Row]) -> None:
     places = {"data", *PATHS, *(key for row in rows for key in row.needs)}
     for override in parse(words):
         key = override.key_or_group
-        if key not in places and not any(f"{key}.".startswith(f"{own}.") for own in NOT_PART_OF_A_RUN):
+        free = [own for own in NOT_PART_OF_A_RUN if own != "checkpoint"]  # a row's figures are of its own
+        if key not in places and not any(f"{key}.".startswith(f"{own}.") for own in free):
             raise UserError(
                 f"{override.input_line}: a row is run as table.yaml has it; use `mixit train` for other settings"
             )
 
 
-def attempt(measured: Measured, table: Table, row: Row, seed: int, words: Sequence[str]) -> None:
+def attempt(measured: Measured, table: Table, row: Row, seed: int) -> None:
     """Train and evaluate one row with one seed, and note what became of it."""
     path = measured.attempt_path(row, seed)
-    line = [f"recipe={measured.recipe}", *table.settings_of(row), f"seed={seed}"]
+    line = row_words(measured.recipe, table, row, seed)
     try:
-        line += places_of(measured, table, row, seed, words)
+        line += places_of(measured, table, row, seed)
         folder = load_config(line).folder
-    except UserError as error:
-        Attempt(line, "", str(error)).write(path)
-        print(f"  failed: {error}", flush=True)
+    except UserError as error:  # nothing that the next call would not find as well
+        print(f"  cannot be begun: {error}", flush=True)
         return
     log = path.with_suffix(".log")
     Attempt(line, folder.name, None, log.name).write(path)
@@ -81,7 +83,7 @@ def attempt(measured: Measured, table: Table, row: Row, seed: int, words: Sequen
         print(f"  failed: {reason}", flush=True)
 
 
-def places_of(measured: Measured, table: Table, row: Row, seed: int, words: Sequence[str]) -> list[str]:
+def places_of(measured: Measured, table: Table, row: Row, seed: int) -> list[str]:
     """The given words that a row takes, and the checkpoint that it starts from.
 
     Raises:
@@ -90,16 +92,17 @@ def places_of(measured: Measured, table: Table, row: Row, seed: int, words: Sequ
     for key in row.needs:
         if key not in measured.given:
             raise UserError(f"row {row.name} needs {key}=PATH")
-    taken = [
-        word for key, word in measured.given.items() if key not in PATHS or key in row.needs or key == "labelled_data"
-    ]
+    others = {*PATHS, *(key for other in read_tables(measured.recipe) for one in other.rows for key in one.needs)}
+    taken = [word for key, word in measured.given.items() if key not in others or key in row.needs]
     if row.starts_from is not None:
         first = next(other for other in table.rows if other.name == row.starts_from)
         found = measured.measurement(table, first, seed)
         checkpoint = found.folder and found.folder / "checkpoints" / "best.ckpt"
         if checkpoint is None or not checkpoint.is_file():
+            command = " ".join(row_words(measured.recipe, table, first, seed))
             raise UserError(
-                f"row {row.name} starts from the checkpoint of {first.name}, which is not here; run that first"
+                f"row {row.name} starts from the checkpoint of {first.name}, which is not here; run that first "
+                f"(`mixit train {command}` with its places)"
             )
         taken.append(f"warm_start={checkpoint}")
     return taken
@@ -108,12 +111,27 @@ def places_of(measured: Measured, table: Table, row: Row, seed: int, words: Sequ
 def run_train(words: Sequence[str], log: Path) -> int:
     """Run `mixit train` in a process of its own; its output is shown and logged. Returns the exit status."""
     command = [sys.executable, "-m", "mixit_lightning.cli", "train", *words]
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     log.parent.mkdir(parents=True, exist_ok=True)
+    with log.with_suffix(".lock").open("w") as held:
+        # The training holds the lock as long as it lives, even if this process is killed.
+        if not lock(held.fileno()):
+            raise UserError(f"{log}: this row is being trained by another process; wait for it, or stop it")
+        return show_and_log(command, log, held.fileno())
+
+
+def show_and_log(command: Sequence[str], log: Path, lock_file: int) -> int:
+    """Run a command in a session of its own, so that ctrl-C reaches it once, through us."""
     with (
         log.open("w", encoding="utf-8", errors="replace") as file,
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            pass_fds=[lock_file],
+            start_new_session=True,
         ) as child,
     ):
         assert child.stdout is not None
@@ -124,7 +142,8 @@ def run_train(words: Sequence[str], log: Path) -> int:
                 print(f"  {line}", end="", flush=True)
             return child.wait()
         except KeyboardInterrupt:
-            child.wait()  # it got the signal as well, and leaves a checkpoint
+            child.send_signal(signal.SIGINT)
+            child.communicate()  # until it has left its checkpoint
             return INTERRUPTED
 
 

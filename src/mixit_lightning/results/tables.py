@@ -11,6 +11,7 @@ from .measured import Measured, Measurement, State
 from .page import render_page
 from .paper_table import Figure, Published, Row, Table, read_tables
 from .quantities import METRICS, NOT_APPLICABLE, UNITS, format_duration, format_number
+from .reproduce import check_words
 
 COLUMNS = (
     "row",
@@ -205,6 +206,13 @@ class Measures:
 
     table: Table
     lines: list[Line]
+    damage: list[str]
+    """Run folders that could not be read."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What stands below the table."""
+        return [*sources(self.lines), *(f"Not counted: {text}." for text in self.damage)]
 
     @property
     def count(self) -> str:
@@ -220,8 +228,11 @@ def measure_tables(recipe: str, words: Sequence[str]) -> list[Measures]:
     Raises:
         UserError: there is no such table, or something in it or in a run folder is damaged.
     """
+    tables = read_tables(recipe)
+    check_words(words, [row for table in tables for row in table.rows])
     measured = Measured(recipe, words)
-    return [Measures(table, lines_of(table, measured.measurements(table))) for table in read_tables(recipe)]
+    damage = [record.damage for record in measured.records if record.damage]
+    return [Measures(table, lines_of(table, measured.measurements(table)), damage) for table in tables]
 
 
 def markdown(recipe: str, tables: Sequence[Measures]) -> str:
@@ -232,7 +243,7 @@ def markdown(recipe: str, tables: Sequence[Measures]) -> str:
         text += [f"## {part.table.title}", "", *([part.table.about, ""] if part.table.about else [])]
         text += [f"| {' | '.join(COLUMNS)} |", "|" + " --- |" * len(COLUMNS)]
         text += [f"| {' | '.join(row)} |" for row in rows]
-        text += ["", *(f"- {note}" for note in sources(part.lines)), "", f"{part.count}.", ""]
+        text += ["", *(f"- {note}" for note in part.notes), "", f"{part.count}.", ""]
     return "\n".join(text)
 
 
@@ -253,7 +264,7 @@ def write_tables(recipe: str, tables: Sequence[Measures], folder: Path) -> list[
         "table.html",
         recipe=recipe,
         columns=COLUMNS,
-        tables=[(part, cells(part.lines), sources(part.lines)) for part in tables],
+        tables=[(part, cells(part.lines), part.notes) for part in tables],
     )
     content = {
         "table.md": markdown(recipe, tables),
@@ -276,4 +287,16 @@ def latex_table(part: Measures) -> str:
     # The reasons are too long for a paper.
     frame["state"] = ["" if line.measured else str(line.measurements[0].state) for line in part.lines]
     style = frame.style.hide(axis="index").format(escape="latex")
-    return style.to_latex(hrules=True, caption=part.table.title, column_format="ll" + "r" * 3 + "rll")
+    text = style.to_latex(hrules=True, caption=escaped(part.table.title), column_format="ll" + "r" * 3 + "rll")
+    notes = "\n\n".join(escaped(note) for note in part.notes)
+    text = text.replace("\\end{table}", f"\\footnotesize {notes}\n\\end{{table}}") if notes else text
+    # What stands for itself on a page has a name here.
+    for sign, name in (("\N{MINUS SIGN}", "$-$"), ("±", "$\\pm$"), (NOT_APPLICABLE, "---")):
+        text = text.replace(sign, name)
+    return text
+
+
+def escaped(text: str) -> str:
+    """Words as LaTeX prints them."""
+    names = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(names.get(sign, f"\\{sign}" if sign in "&%$#_{}" else sign) for sign in text)

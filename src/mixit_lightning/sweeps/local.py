@@ -154,7 +154,9 @@ class Engine:
             self.waiting.append(Training("default", self.default, self.line, [], self.folder / "logs" / "default.log"))
         done = [record for record in self.records() if record.state != RUNNING]
         if done:
-            say(f"{len(done)} runs are known already, {sum(record.state == FAILED for record in done)} of them failed")
+            failed = sum(record.state == FAILED for record in done)
+            again = f" (they are not tried again, unless you remove {self.folder})" if failed else ""
+            say(f"{len(done)} runs are known already, {failed} of them failed{again}")
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self.study.sampler = sampler(self.config["method"], self.default.settings.seed, frozen.number)
             self.enlist(Trial(self.study, frozen._trial_id))

@@ -36,7 +36,11 @@ def sweep_remotely(config: dict[str, Any], *, project: str, entity: str | None, 
     path = register(config, project, entity)
     print(f"more machines join with: wandb agent {path}", flush=True)
     shares = [None] * agents if count is None else [count // agents + (n < count % agents) for n in range(agents)]
-    run_agents([agent_command(path, share) for share in shares if share != 0])
+    try:
+        run_agents([agent_command(path, share) for share in shares if share != 0])
+    except KeyboardInterrupt:
+        print(f"the sweep goes on with: wandb agent {path}", flush=True)
+        raise
     return path
 
 

@@ -54,11 +54,11 @@ def start_sweep(
         # W&B's agent looks for `mixit`, which stands beside this Python, environment activated or not.
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         logger = settings.logger
-        own = {} if any(key_of(word) == "logger.project" for word in words) else config
+        given = any(key_of(word) == "logger.project" for word in words)
         sweep_remotely(
             with_words(config, words),
-            project=own.get("project", logger.project),
-            entity=logger.get("entity") or own.get("entity"),
+            project=logger.project if given else config.get("project", logger.project),
+            entity=logger.get("entity") or config.get("entity"),
             agents=numbers["agents"],
             count=numbers.get("count"),
         )

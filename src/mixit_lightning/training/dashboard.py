@@ -15,7 +15,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from hydra.utils import get_class
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
@@ -211,8 +210,7 @@ def dashboard_of(config: Config) -> Iterator[Dashboard | None]:
 
 def has_dashboard(config: Config) -> bool:
     """Whether the logger is this one, with `logger=wandb`; any other of Lightning's may be set as well."""
-    target = config.settings.logger.get("_target_")
-    return target is not None and get_class(target) is Dashboard
+    return config.settings.logger.get("_target_") == f"{Dashboard.__module__}.{Dashboard.__qualname__}"
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def write_results(config: Config) -> None:
         "num_examples_by_sources": {str(n): int(c) for n, c in rows.num_references.value_counts().sort_index().items()},
         "seed": settings.seed,
         "steps": state["global_step"],
-        "checkpoint": checkpoint.name,
+        "checkpoint": checkpoint.name if checkpoint.is_relative_to(config.folder) else str(checkpoint),
         "wall_time": {"train": training.get("seconds"), "evaluate": round(time.monotonic() - start, 1)},
         **provenance(),
         "trained_with": training or None,

@@ -29,6 +29,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PATHS = ("rooms", "labelled_data", "warm_start")
 """Settings that are files or folders besides the data root; absolute, wherever they were given from."""
 
+PLACES = ("data", *PATHS)
+"""Where things are, which differs between machines."""
+
 NOT_PART_OF_A_RUN = ("checkpoint", "runs", "logger", "trainer.enable_progress_bar", "datamodule.num_workers")
 """Settings that change where and how a run is shown, not what it computes; they do not change its name."""
 

@@ -1,6 +1,7 @@
 """One run, one folder: where it is, what is in it, and whether it may be continued."""
 
 import hashlib
+import json
 import platform
 import shutil
 import subprocess
@@ -84,6 +85,17 @@ def portable(config: dict[str, Any], places: Iterable[str]) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key not in ("run", "note", "preparation")}
     own = {key: f"${{{key}}}" for key in places if config.get(key) is not None}
     return {key: replaced(value) for key, value in kept.items()} | own
+
+
+def digest(config: dict[str, Any]) -> str:
+    """A short name for a portable config, by which a run can say which one it started from."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def digest_of_run(checkpoint: Path, places: Iterable[str]) -> str | None:
+    """That of the run which a checkpoint belongs to; None for one from elsewhere."""
+    path = checkpoint.parent.parent / "config.yaml"
+    return digest(portable(yaml.safe_load(path.read_text(encoding="utf-8")), places)) if path.is_file() else None
 
 
 def provenance() -> dict[str, Any]:

@@ -326,6 +326,11 @@ def test_a_row_that_starts_from_another_waits_for_its_checkpoint(table, words, i
     assert main(["reproduce", "recipe=synthetic", *words]) == 0
     assert in_process[-1][-1].startswith("warm_start=") and in_process[-1][-1].endswith("best.ckpt")
     assert [state for state, _ in states(words)] == [State.MEASURED, State.MEASURED]
+    (second,) = (path for path in (tmp_path / "runs").rglob("results.json") if '"warm_start"' in path.read_text())
+    record = json.loads(second.read_text())
+    record["trained_with"]["warm_start"] = "another run"
+    second.write_text(json.dumps(record))
+    assert states(words)[1] == (State.CHANGED, "did not start from the row first")
 
 
 def test_a_killed_row_goes_on(table, words, tmp_path):

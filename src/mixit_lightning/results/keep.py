@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from ..config import PATHS
+from ..config import PLACES
 from ..errors import UserError
 from ..files import replacing
 from ..run import portable
@@ -46,7 +46,7 @@ def keep(recipe: str, names: Sequence[str] | None, words: Sequence[str]) -> list
                 continue
             target = measured.kept / label(row, seed)
             if found.folder != target:
-                copy_record(found.folder, target, ("data", *PATHS, *row.needs))
+                copy_record(found.folder, target, (*PLACES, *row.needs))
                 kept.append(target)
     return kept
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from ..config import PATHS, ROOT, data_variable, load_config, parse
+from ..config import PLACES, ROOT, data_variable, load_config, parse
 from ..errors import UserError
 from ..files import replacing
-from ..run import TRAINING_RECORD, differences, portable
+from ..run import TRAINING_RECORD, differences, digest, portable
 from .paper_table import Row, Table, read_tables
 
 CONFIG, RESULTS, CURVES = "config.yaml", "results.json", "metrics.csv"
@@ -138,7 +138,7 @@ class Measured:
         """The run whose resolved config equals that of the row; where there is none, what there is instead."""
         if row.cannot is not None:
             return Measurement(row, seed, State.CANNOT, row.cannot)
-        places = ("data", *PATHS, *row.needs)
+        places = (*PLACES, *row.needs)
         try:
             wanted = portable(row_config(self.recipe, table, row, seed), places)
         except UserError as error:
@@ -151,6 +151,9 @@ class Measured:
         same = [record for record in self.records if changes.get(record.folder) == []]
         finished = [record for record in same if record.results is not None and not record.shortfall]
         for record in finished:
+            if self.started_elsewhere(table, row, seed, record):
+                reason = f"did not start from the row {row.starts_from}"
+                return Measurement(row, seed, State.CHANGED, reason, record.folder)
             if table.examples in (None, record.results["num_examples"]):  # type: ignore[index]
                 return Measurement(row, seed, State.MEASURED, "", record.folder, record.results)
         if finished:
@@ -172,6 +175,14 @@ class Measured:
                 reason = record.damage or changed(record, changes.get(record.folder), wanted, places)
                 return Measurement(row, seed, State.CHANGED, reason)
         return Measurement(row, seed, State.NOT_RUN, self.missing(row, wanted))
+
+    def started_elsewhere(self, table: Table, row: Row, seed: int, record: Record) -> bool:
+        """Whether a warm start was from another run than that of the row it should start from."""
+        if row.starts_from is None:
+            return False
+        first = next(other for other in table.rows if other.name == row.starts_from)
+        wanted = digest(portable(row_config(self.recipe, table, first, seed), PLACES))
+        return ((record.results or {}).get("trained_with") or {}).get("warm_start") != wanted
 
     def missing(self, row: Row, wanted: dict[str, Any]) -> str:
         """What has to be given before the row can be run."""

@@ -45,7 +45,7 @@ class Published(Part):
     says: Text | None = None
     """What the source says instead of a figure, such as `over 13`."""
     elsewhere: Text | None = None
-    """Other data than this recipe's test set, on which it was measured: then it is no figure to subtract from."""
+    """What keeps it from being subtracted: other data than this recipe's test set, or another way of selecting."""
 
     @model_validator(mode="after")
     def check_rule(self) -> "Published":

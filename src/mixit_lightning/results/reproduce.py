@@ -39,7 +39,8 @@ def reproduce(recipe: str, names: Sequence[str] | None, words: Sequence[str]) ->
     todo = [(table, row, seed) for table, row in rows.values() for seed in row.seeds if not names or row.name in names]
     for number, (table, row, seed) in enumerate(todo, 1):
         found = Measured(recipe, words).measurement(table, row, seed)
-        print(f"[{number}/{len(todo)}] {row.name}, seed {seed}: {found.state}", flush=True)
+        where = f", in {found.folder}" if found.state is State.MEASURED else ""
+        print(f"[{number}/{len(todo)}] {row.name}, seed {seed}: {found.state}{where}", flush=True)
         if found.state not in (State.MEASURED, State.CANNOT):
             attempt(Measured(recipe, words), table, row, seed)
     measured = Measured(recipe, words)

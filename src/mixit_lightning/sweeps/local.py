@@ -114,7 +114,8 @@ class Engine:
             self.environment.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // agents)))
             self.gpus = visible_gpus() if default.settings.trainer.devices == 1 else []
         origin = provenance()
-        origin["hardware"]["threads"] = int(self.environment.get("OMP_NUM_THREADS", origin["hardware"]["threads"]))
+        threads = self.environment.get("OMP_NUM_THREADS", "")
+        origin["hardware"]["threads"] = int(threads) if threads.isdecimal() else origin["hardware"]["threads"]
         self.summary = Summary(folder, config, default, line, origin)
 
     def run(self) -> None:

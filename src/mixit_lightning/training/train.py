@@ -12,12 +12,12 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
-from ..config import Config, build, first_line
+from ..config import PLACES, Config, build, first_line
 from ..doctor.diagnosis import examine_names
 from ..doctor.inventory import Inventory
 from ..errors import UserError
 from ..files import replacing
-from ..run import TRAINING_RECORD, open_run, provenance
+from ..run import TRAINING_RECORD, digest_of_run, open_run, provenance
 from .checkpoints import AtomicCheckpointIO, load_checkpoint
 from .curves import CurvesLogger
 from .dashboard import Dashboard, dashboard_of
@@ -75,6 +75,8 @@ def fit(config: Config, dashboard: Dashboard | None) -> Path:
         raise KeyboardInterrupt
     record = {"steps": trainer.global_step, "seconds": round(curves.seconds, 1), **origin}
     record["parameters"] = sum(parameter.numel() for parameter in module.separator.parameters())
+    if settings.warm_start:
+        record["warm_start"] = digest_of_run(Path(settings.warm_start), PLACES)
     record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     with replacing(config.folder / TRAINING_RECORD) as partial:
         partial.write_text(json.dumps(record, indent=2) + "\n")

@@ -32,7 +32,7 @@ def sweep_remotely(config: dict[str, Any], *, project: str, entity: str | None, 
     Raises:
         UserError: W&B does not know us or refuses the sweep, or an agent gives up.
     """
-    check_account("sweep on this machine alone")
+    check_account("engine=local sweeps on this machine alone")
     path = register(config, project, entity)
     print(f"more machines join with: wandb agent {path}", flush=True)
     shares = [None] * agents if count is None else [count // agents + (n < count % agents) for n in range(agents)]

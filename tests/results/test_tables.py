@@ -285,6 +285,12 @@ def test_what_was_measured_can_be_kept_without_the_run(table, words, in_process,
     assert {path.name for path in kept.iterdir()} == {"config.yaml", "results.json", "metrics.csv", "examples.csv"}
     assert str(tmp_path) not in (kept / "config.yaml").read_text() + (kept / "results.json").read_text()
     assert states([f"runs={tmp_path / 'elsewhere'}"])[0] == (State.MEASURED, "")
+    # Figures of that run's checkpoint, under the settings of another row.
+    (best,) = (tmp_path / "runs").rglob("best.ckpt")
+    others = ["recipe=synthetic", *TINY, "optimizer.lr=0.3", "seed=0", *words]
+    assert main(["evaluate", *others, f"checkpoint={best}"]) == 0
+    written = {json.loads(path.read_text())["checkpoint"] for path in (tmp_path / "runs").rglob("results.json")}
+    assert written == {"best.ckpt", str(best)}
     assert main(["keep", "recipe=synthetic", "rows=other", *words]) == 1
     assert "row other, seed 0: not run" in capsys.readouterr().err
 

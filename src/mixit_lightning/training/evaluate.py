@@ -46,6 +46,7 @@ def write_results(config: Config) -> None:
     datamodule: MixtureDataModule = build(settings, "datamodule")
     datamodule.setup()
     checkpoint = Path(settings.checkpoint or config.folder / "checkpoints" / "best.ckpt")
+    own = checkpoint.resolve().is_relative_to(config.folder.resolve())
     state = load_checkpoint(checkpoint)
     module = build_module(settings)
     module.load_weights(state["state_dict"], checkpoint)
@@ -74,7 +75,7 @@ def write_results(config: Config) -> None:
         "num_examples_by_sources": {str(n): int(c) for n, c in rows.num_references.value_counts().sort_index().items()},
         "seed": settings.seed,
         "steps": state["global_step"],
-        "checkpoint": checkpoint.name if checkpoint.is_relative_to(config.folder) else str(checkpoint),
+        "checkpoint": checkpoint.name if own else str(checkpoint),
         "wall_time": {"train": training.get("seconds"), "evaluate": round(time.monotonic() - start, 1)},
         **provenance(),
         "trained_with": training or None,

@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..files import replacing
 from ..run import portable
 from .measured import CONFIG, CURVES, RESULTS, Measured, State, label, read_record
-from .paper_table import read_tables
+from .paper_table import read_rows
 from .reproduce import check_words
 
 EXAMPLES = "examples.csv"
@@ -29,19 +29,15 @@ def keep(recipe: str, names: Sequence[str] | None, words: Sequence[str]) -> list
         UserError: there is no such row, or no run has measured it.
     """
     measured = Measured(recipe, words)
-    rows = {row.name: (table, row) for table in read_tables(recipe) for row in table.rows}
-    check_words(words, [row for _, row in rows.values()])
+    check_words(words, [row for _, row in read_rows(recipe)])
     kept = []
-    for name in names or rows:
-        if name not in rows:
-            raise UserError(f"rows={name}: there is no such row; there are: {', '.join(rows)}")
-        table, row = rows[name]
+    for table, row in read_rows(recipe, names):
         for seed in row.seeds:
             found = measured.measurement(table, row, seed)
             if found.state is not State.MEASURED or found.folder is None:
                 if names:
                     raise UserError(
-                        f"row {name}, seed {seed}: {found.state}" + (f", {found.reason}" if found.reason else "")
+                        f"row {row.name}, seed {seed}: {found.state}" + (f", {found.reason}" if found.reason else "")
                     )
                 continue
             target = measured.kept / label(row, seed)

@@ -16,7 +16,7 @@ from ..config import PLACES, ROOT, data_variable, load_config, parse
 from ..errors import UserError
 from ..files import replacing
 from ..run import TRAINING_RECORD, differences, digest, portable
-from .paper_table import Row, Table, read_tables
+from .paper_table import Row, Table, read_rows
 
 CONFIG, RESULTS, CURVES = "config.yaml", "results.json", "metrics.csv"
 
@@ -202,16 +202,12 @@ def measured_rows(recipe: str, names: Sequence[str], words: Sequence[str]) -> li
         UserError: there is no such row, or no run has measured it.
     """
     measured = Measured(recipe, words)
-    rows = {row.name: (table, row) for table in read_tables(recipe) for row in table.rows}
     found = []
-    for name in names:
-        if name not in rows:
-            raise UserError(f"rows={name}: there is no such row; there are: {', '.join(rows)}")
-        table, row = rows[name]
+    for table, row in read_rows(recipe, names):
         seeds = [measured.measurement(table, row, seed) for seed in row.seeds]
         folders = [one.folder for one in seeds if one.state is State.MEASURED and one.folder is not None]
         if not folders:
-            raise UserError(f"row {name}: {seeds[0].state}{': ' if seeds[0].reason else ''}{seeds[0].reason}")
+            raise UserError(f"row {row.name}: {seeds[0].state}{': ' if seeds[0].reason else ''}{seeds[0].reason}")
         found.append((row.what, folders[0]))
     return found
 

@@ -1,5 +1,6 @@
 """What `recipes/<name>/table.yaml` says: the rows of a paper's table, how each is run, and what was published."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -145,3 +146,15 @@ def read_tables(recipe: str) -> list[Table]:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise UserError(f"{path}: {key or 'tables'}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def read_rows(recipe: str, names: Sequence[str] | None = None) -> list[tuple[Table, Row]]:
+    """Rows of a recipe by name, each with its table; None is all.
+
+    Raises:
+        UserError: there is no such row, or as `read_tables`.
+    """
+    rows = {row.name: (table, row) for table in read_tables(recipe) for row in table.rows}
+    if unknown := [name for name in names or () if name not in rows]:
+        raise UserError(f"rows={unknown[0]}: there is no such row; there are: {', '.join(rows)}")
+    return [rows[name] for name in names or rows]

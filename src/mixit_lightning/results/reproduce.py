@@ -11,7 +11,7 @@ from ..config import NOT_PART_OF_A_RUN, PATHS, load_config, parse
 from ..errors import UserError
 from ..sweeps.trainings import lock
 from .measured import Attempt, Measured, Measurement, State, label, row_words
-from .paper_table import Row, Table, read_tables
+from .paper_table import Row, Table, read_rows
 
 SUCCESS, INTERRUPTED = 0, 130
 
@@ -31,12 +31,10 @@ def reproduce(recipe: str, names: Sequence[str] | None, words: Sequence[str]) ->
         UserError: there is no such row, or a word would make it another run than the row's.
         KeyboardInterrupt: a training was stopped; the same command goes on with it.
     """
-    tables = read_tables(recipe)
-    rows = {row.name: (table, row) for table in tables for row in table.rows}
-    if unknown := [name for name in names or () if name not in rows]:
-        raise UserError(f"rows={unknown[0]}: there is no such row; there are: {', '.join(rows)}")
-    check_words(words, [row for _, row in rows.values()])
-    todo = [(table, row, seed) for table, row in rows.values() for seed in row.seeds if not names or row.name in names]
+    rows, wanted = read_rows(recipe), {row.name for _, row in read_rows(recipe, names)}
+    check_words(words, [row for _, row in rows])
+    # In the order of the table, where rows stand before those that start from them.
+    todo = [(table, row, seed) for table, row in rows for seed in row.seeds if row.name in wanted]
     for number, (table, row, seed) in enumerate(todo, 1):
         found = Measured(recipe, words).measurement(table, row, seed)
         where = f", in {found.folder}" if found.state is State.MEASURED else ""
@@ -93,7 +91,7 @@ def places_of(measured: Measured, table: Table, row: Row, seed: int) -> list[str
     for key in row.needs:
         if key not in measured.given:
             raise UserError(f"row {row.name} needs {key}=PATH")
-    others = {*PATHS, *(key for other in read_tables(measured.recipe) for one in other.rows for key in one.needs)}
+    others = {*PATHS, *(key for _, one in read_rows(measured.recipe) for key in one.needs)}
     taken = [word for key, word in measured.given.items() if key not in others or key in row.needs]
     if row.starts_from is not None:
         first = next(other for other in table.rows if other.name == row.starts_from)

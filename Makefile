@@ -8,7 +8,7 @@ PATHS := data labelled_data rooms wsj0 lists librispeech wham metadata download 
 SETTINGS = recipe=$(recipe) $(foreach name,$(PATHS),$(if $($(name)),$(name)=$($(name)))) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install prepare doctor rooms compare train evaluate report table tables reproduce keep sweep dashboard recipes test test-all check format clean
+.PHONY: help install prepare doctor rooms compare train evaluate report table tables reproduce keep sweep dashboard recipes bench test test-all check format clean
 
 help: ## Show this
 	@echo 'make [recipe=NAME] [data=PATH] [ARGS="key=value ..."] TARGET'
@@ -70,6 +70,9 @@ dashboard: $(VENV)/installed ## Make a Weights & Biases workspace for the recipe
 
 recipes: $(VENV)/installed ## List the recipes
 	@$(BIN)/mixit recipes
+
+bench: $(VENV)/installed ## Measure against asteroid and the machine's limit: one table; quick=true takes under two minutes
+	$(BIN)/python benchmarks/all.py $(if $(filter true,$(quick)),--quick) $(ARGS)
 
 test: $(VENV)/installed ## Run the tests (under ten minutes on two cores)
 	$(BIN)/python -m pytest $(ARGS)

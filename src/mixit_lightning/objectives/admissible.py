@@ -1,6 +1,6 @@
 """Sets of admissible mixing matrices: which sums of outputs may stand for which targets.
 
-A target is a mixture (MixIT) or a reference (PIT). Every output goes to exactly one target, so that a matrix is
+A target is a mixture (MixIT) or a reference (PIT). Every output goes to exactly one target, so that a matrix can be
 written as an assignment: the number of the target that each output goes to. PIT, MixIT and typed outputs differ by
 this set only.
 """
@@ -17,28 +17,37 @@ MAX_ASSIGNMENTS = 2**20
 """A larger set takes gigabytes and minutes."""
 
 
+UNDIVIDED = 8
+"""Outputs whose subsets are one table; those of more are every combination of two tables, each of half the outputs."""
+
+
 @dataclass(frozen=True)
 class AdmissibleSet:
-    """Admissible assignments, and the distinct rows their mixing matrices are built from.
+    """Admissible assignments, as the rows their mixing matrices are built from.
 
-    The loss of a matrix is a mean over its rows, and few distinct rows make up many matrices (256 rows for the 256
-    matrices of 8 outputs and 2 mixtures, 4 rows for the 24 permutations of 4 outputs), so a search prices rows.
+    The loss of a matrix is a mean over its rows, and few distinct rows make up many matrices (4 rows for the 24
+    permutations of 4 outputs, 512 for the 19,683 matrices of 9 outputs and 3 mixtures), so a search prices rows. The
+    65,536 rows of 16 outputs are written as two tables of 256: every row of `left` with every row of `right` beside it.
     """
 
-    assignments: Tensor
-    """`(assignment, output)`, integer: the target that the output goes to."""
-    rows: Tensor
-    """`(row, output)`, float64 of zeros and ones: the distinct rows of all matrices."""
+    left: Tensor
+    """`(left row, output)`, float64 of zeros and ones, for the first outputs; for all of them if `right` has none."""
+    right: Tensor
+    """`(right row, output)`, the same for the other outputs."""
     row_of: Tensor
-    """`(assignment, target)`, integer: which of `rows` is that row of that assignment's matrix."""
+    """`(target, assignment)`, integer: the row of that target's line in that assignment's matrix, which is a left row
+    times the number of right rows plus a right row."""
 
     def mixing_matrices(self, chosen: Tensor) -> Tensor:
         """Matrices `(batch, target, output)`, float64, of the assignments numbered in `chosen` `(batch,)`."""
-        return self.rows[self.row_of[chosen]]
+        rows = self.row_of[:, chosen].T
+        if not self.right.shape[1]:
+            return self.left[rows]
+        return torch.cat([self.left[rows // len(self.right)], self.right[rows % len(self.right)]], -1)
 
 
 def as_admissible_set(assignments: Tensor, num_targets: int) -> AdmissibleSet:
-    """Read an `(assignment, output)` integer tensor as a set of admissible mixing matrices.
+    """Read an `(assignment, output)` integer tensor, the target of each output, as a set of admissible mixing matrices.
 
     Raises:
         ValueError: it is not such a tensor, is empty, or names a target that does not exist.
@@ -51,22 +60,39 @@ def as_admissible_set(assignments: Tensor, num_targets: int) -> AdmissibleSet:
     if assignments.min() < 0 or assignments.max() >= num_targets:
         raise ValueError(f"admissible names targets 0 to {num_targets - 1}; it holds {assignments.unique().tolist()}")
     targets = torch.arange(num_targets, device=assignments.device)
-    matrices = assignments[:, None, :] == targets[:, None]  # (assignment, target, output)
+    matrices = assignments == targets[:, None, None]  # (target, assignment, output)
     rows, row_of = matrices.flatten(0, 1).unique(dim=0, return_inverse=True)
-    return AdmissibleSet(assignments, rows.double(), row_of.view(matrices.shape[:2]))
+    return undivided(rows.double(), row_of.view(matrices.shape[:2]))
+
+
+def undivided(rows: Tensor, row_of: Tensor) -> AdmissibleSet:
+    """A set whose rows are one table."""
+    return AdmissibleSet(rows, rows.new_zeros(1, 0), row_of)
 
 
 @lru_cache(maxsize=32)
 def mixit_set(num_outputs: int, num_mixtures: int, device: torch.device) -> AdmissibleSet:
     """All `num_mixtures ** num_outputs` matrices whose columns sum to one, rows of zeros included.
 
-    Source: Wisdom et al. 2020, equation 2.
+    In the order of the numbers whose digits are the mixtures that the outputs go to. Source: Wisdom et al. 2020,
+    equation 2.
     """
     count = num_mixtures**num_outputs
     check_size(count, f"{num_mixtures} mixtures and {num_outputs} outputs")
-    places = num_mixtures ** torch.arange(num_outputs - 1, -1, -1, device=device)
-    assignments = torch.arange(count, device=device)[:, None] // places % num_mixtures
-    return as_admissible_set(assignments, num_mixtures)
+    numbers = torch.arange(count, device=device)
+    mixtures = torch.arange(num_mixtures, device=device)[:, None]
+    row_of = torch.zeros(num_mixtures, count, dtype=torch.long, device=device)
+    for output in range(num_outputs):
+        digit = numbers // num_mixtures ** (num_outputs - 1 - output) % num_mixtures
+        row_of = 2 * row_of + (digit == mixtures)  # a row is numbered by its zeros and ones, read as a binary number
+    right = num_outputs // 2 if num_outputs > UNDIVIDED else 0
+    return AdmissibleSet(subsets(num_outputs - right, device), subsets(right, device), row_of)
+
+
+def subsets(count: int, device: torch.device) -> Tensor:
+    """All rows of zeros and ones, `(2 ** count, count)`, in the order of the binary numbers."""
+    places = torch.arange(count - 1, -1, -1, device=device)
+    return (torch.arange(2**count, device=device)[:, None] >> places & 1).double()
 
 
 @lru_cache(maxsize=32)
@@ -85,7 +111,7 @@ def pit_set(num_outputs: int, num_references: int, device: torch.device) -> Admi
     assignments = silent.scatter(1, chosen, references)
     # Every target gets one output, so that the rows are the unit vectors.
     rows = torch.eye(num_outputs, dtype=torch.float64, device=device)
-    return AdmissibleSet(assignments, rows, assignments.argsort(1))
+    return undivided(rows, assignments.argsort(1).T.contiguous())
 
 
 def check_size(count: int, what: str) -> None:

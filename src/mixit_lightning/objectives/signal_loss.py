@@ -30,7 +30,8 @@ def negative_thresholded_snr(estimates: Tensor, references: Tensor, max_snr: flo
     check_same_shape(estimates, references)
     with full_precision(estimates, references) as (estimates, references):
         energy = references.square().sum(-1)
-        return error_decibels(estimates, references, threshold(max_snr) * energy, energy)
+        error = (references - estimates).square().sum(-1)
+        return error_decibels(error, threshold(max_snr) * energy, energy)
 
 
 def silent_reference_loss(estimates: Tensor, mixture: Tensor, max_snr: float = 20.0) -> Tensor:
@@ -50,20 +51,18 @@ def silent_reference_loss(estimates: Tensor, mixture: Tensor, max_snr: float = 2
     """
     with full_precision(estimates, mixture) as (estimates, mixture):
         energy = mixture.square().sum(-1)
-        return error_decibels(estimates, torch.zeros_like(estimates), threshold(max_snr) * energy, energy)
+        return error_decibels(estimates.square().sum(-1), threshold(max_snr) * energy, energy)
 
 
-def error_decibels(estimates: Tensor, targets: Tensor, tolerance: Tensor, scale: Tensor) -> Tensor:
-    """Energy of the error plus a tolerance, in dB against `scale`: what both losses above are.
+def error_decibels(error: Tensor, tolerance: Tensor, scale: Tensor) -> Tensor:
+    """Energy of an error plus a tolerance, in dB against `scale`: what both losses above are.
 
     Args:
-        estimates: `(..., time)`.
-        targets: `(..., time)`.
+        error: `(...)`, energy.
         tolerance: `(...)`, the energy below which an error no longer matters.
         scale: `(...)`, the energy that is 0 dB.
     """
-    error = (targets - estimates).square().sum(-1)
-    return 10 * (torch.log10(error + tolerance + EPSILON) - torch.log10(scale + EPSILON))
+    return 10 * torch.log10((error + (tolerance + EPSILON)) / (scale + EPSILON))
 
 
 def threshold(max_snr: float) -> float:

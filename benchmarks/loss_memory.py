@@ -1,7 +1,7 @@
 """How much memory does the MixIT loss keep for the backward pass, against asteroid's?
 
-What autograd saves is counted by the storages that it holds on to; the estimates and mixtures themselves, which the
-network holds anyway, are left out.
+What autograd saves is counted by the storages that it holds on to. Left out are the estimates and mixtures themselves,
+which the network holds anyway, and what is shorter than a signal (matrices, energies), on both sides.
 
     python benchmarks/loss_memory.py [--quick] [--json]
 """
@@ -17,13 +17,13 @@ from mixit_lightning.objectives import mixit
 
 
 def kept(loss: Callable[[Tensor, Tensor], Tensor], estimates: Tensor, mixtures: Tensor) -> int:
-    """Bytes."""
+    """Bytes of all tensors that are as long as a signal."""
     given = {tensor.untyped_storage().data_ptr() for tensor in (estimates, mixtures)}
     storages: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in given:
+        if storage.data_ptr() not in given and storage.nbytes() >= 4 * estimates.shape[-1]:
             storages[storage.data_ptr()] = storage
         return tensor
 

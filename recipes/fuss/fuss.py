@@ -1,6 +1,5 @@
 """Universal separation: the Free Universal Sound Separation set (FUSS), with or without unlabelled clips."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from mixit_lightning.data.mixture import TrainingMixtures, fit_length, generator
 from mixit_lightning.data.prepared import part_rows
 from mixit_lightning.doctor.inventory import Inventory, Item
 from mixit_lightning.errors import UserError
-from mixit_lightning.objectives.admissible import MAX_ASSIGNMENTS
 from mixit_lightning.preparation.jobs import JOURNAL
 
 FOLDERS: dict[Split, str] = {"train": "train", "valid": "validation", "test": "eval"}
@@ -152,9 +150,6 @@ class Fuss(MixtureDataModule):
             UserError: no list, a source that is listed but missing, or more sources than outputs.
         """
         path, listed = self.listed(split)
-        most = max(len(files) - 1 for files in listed)
-        if most <= self.num_outputs and math.perm(self.num_outputs, most) > MAX_ASSIGNMENTS:
-            raise UserError(f"num_outputs={self.num_outputs}: too many to match them with {most} sources; set it to 32")
         for number, files in enumerate(listed, 1):
             if len(files) - 1 > self.num_outputs:
                 raise UserError(

@@ -1,15 +1,14 @@
 """The search at the sizes that loops over waveforms cannot reach, and what it may cost there."""
 
 import itertools
-import math
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mixit_lightning.objectives import mixit, pit
-from mixit_lightning.objectives.admissible import UNDIVIDED, as_admissible_set, mixit_set, pit_set
-from mixit_lightning.objectives.search import row_energies
+from mixit_lightning.objectives.admissible import UNDIVIDED, as_admissible_set, mixit_set
+from mixit_lightning.objectives.search import Products, RowEnergies, best_permutation
 
 from .brute_force import matrix_of, mixit_brute_force
 
@@ -96,9 +95,7 @@ def test_energies_of_rows_are_those_of_the_remixes(num_outputs):
     estimates, targets = torch.randn(2, num_outputs, 40).double(), torch.randn(2, 2, 40).double()
     rows = torch.tensor(list(itertools.product([0.0, 1.0], repeat=num_outputs))).double()
     remixes = rows @ estimates
-    energies = row_energies(
-        estimates @ estimates.mT, targets @ estimates.mT, targets.square().sum(-1), mixit_set(num_outputs, 2, CPU)
-    )
+    energies = RowEnergies.of_rows(Products.of(estimates, targets), mixit_set(num_outputs, 2, CPU))
     assert torch.allclose(energies.remix[:, 0], remixes.square().sum(-1))
     assert torch.allclose(energies.product, targets @ remixes.mT)
     assert torch.allclose(energies.error, (targets[:, :, None] - remixes[:, None]).square().sum(-1))
@@ -113,15 +110,14 @@ def test_the_mixit_set_is_all_matrices_in_the_order_of_their_digits(num_outputs,
     assert torch.equal(allowed.mixing_matrices(torch.arange(len(expected))).float(), torch.stack(expected))
 
 
-@pytest.mark.parametrize(("num_outputs", "num_references"), [(4, 2), (4, 4), (3, 1)])
-def test_the_pit_set_is_all_permutations_with_silence_in_one_order(num_outputs, num_references):
-    allowed = pit_set(num_outputs, num_references, CPU)
-    count = math.perm(num_outputs, num_references)
-    matrices = allowed.mixing_matrices(torch.arange(count))
-    assert allowed.row_of.shape == (num_outputs, count)
-    assert (matrices.sum(1) == 1).all()
-    assert (matrices.sum(2) == 1).all()
-    assert len(matrices.unique(dim=0)) == count
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_the_best_permutation_is_that_of_a_loop_over_all(size):
+    torch.manual_seed(size)
+    costs = torch.randn(4, size, size).double()
+    permutations = list(itertools.permutations(range(size)))
+    totals = torch.stack([costs[:, range(size), order].sum(-1) for order in permutations], -1)
+    expected = torch.stack([torch.eye(size)[list(permutations[n])] for n in totals.argmin(-1)])
+    assert torch.equal(best_permutation(costs).float(), expected)
 
 
 def test_a_written_set_keeps_its_order():

@@ -303,11 +303,6 @@ def test_the_dry_set_is_not_taken_for_the_reverberant_one(fuss, capfd):
     assert "reverberant=true needs ssdata_reverb; give the folder above" in message
 
 
-def test_too_many_outputs_to_match_with_the_sources(fuss, capfd):
-    words = [f"data={fuss}", "num_outputs=40", "objective.search=least_squares"]
-    assert "num_outputs=40: too many to match them with 4 sources" in refused(capfd, *words)
-
-
 def test_a_background_too_short_to_be_repeated(tmp_path, capfd):
     sounds = make_sounds(tmp_path)
     for path in (sounds / "backgrounds" / "test").iterdir():

@@ -14,6 +14,7 @@ from rich.progress import track
 
 from ..errors import UserError
 from ..files import replacing
+from .plain_wav import read_plain_wav
 
 SUFFIXES = (".wav", ".flac", ".ogg")
 
@@ -74,6 +75,9 @@ def read(path: Path, start: int = 0, frames: int | None = None) -> np.ndarray:
     Raises:
         UserError: the file is damaged, ends early, or holds samples that are not numbers.
     """
+    plain = read_plain_wav(path, start, frames)
+    if plain is not None:
+        return plain
     try:
         with soundfile.SoundFile(str(path)) as file:
             expected = file.frames - start if frames is None else frames

@@ -145,6 +145,8 @@ class TrainingDataset(Dataset[TrainingBatch | DrawnBatch]):
 
     def silent_member(self, example: int) -> int | None:
         """Number of the mixture of an unlabelled example that is left silent, if one is."""
+        if not self.silent_share:
+            return None
         rng = generator(self.seed, 3, example)
         if rng.random() >= self.silent_share:
             return None

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.data import default_collate
 
 from ..errors import UserError
 
@@ -36,6 +36,8 @@ class Margin(NamedTuple):
         """The stretch of `length` samples from `start` with its margin, out of the whole recording `(time,)`."""
         first, last = start - self.before, start + length + self.after
         inside = samples[max(0, first) : last]
+        if len(inside) == last - first:
+            return inside
         return np.pad(inside, (max(0, -first), max(0, last - max(len(samples), first))))
 
 
@@ -140,7 +142,7 @@ def generator(*numbers: int) -> np.random.Generator:
 
 
 def stack_mixtures(items: Sequence[Mixture]) -> Tensor:
-    """`(item, time)`.
+    """`(item, time)`, in shared memory where a loading process makes the batch, so that it need not be copied there.
 
     Raises:
         UserError: the lengths differ.
@@ -149,13 +151,19 @@ def stack_mixtures(items: Sequence[Mixture]) -> Tensor:
     if len(lengths) > 1:
         shortest = min(items, key=lambda item: item.mixture.shape[-1])
         raise UserError(f"{shortest.name}: shorter than others of its batch; set datamodule.evaluation_batch_size=1")
-    return torch.stack([item.mixture for item in items])
+    return default_collate([item.mixture for item in items])
 
 
 def stack_references(items: Sequence[Mixture]) -> Tensor:
-    """`(item, source, time)`, padded with silence to the largest number of sources."""
+    """`(item, source, time)`, padded with silence to the largest number of sources; shared as mixtures are."""
     most = max(len(item.references) for item in items)
-    return torch.stack([functional.pad(item.references, (0, 0, 0, most - len(item.references))) for item in items])
+    missing = [most - len(item.references) for item in items]
+    return default_collate(
+        [
+            functional.pad(item.references, (0, 0, 0, count)) if count else item.references
+            for item, count in zip(items, missing, strict=True)
+        ]
+    )
 
 
 def fit_length(waveform: Tensor, length: int) -> Tensor:

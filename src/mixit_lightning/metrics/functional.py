@@ -4,12 +4,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..objectives import mixit
-from ..objectives.admissible import MAX_ASSIGNMENTS, AdmissibleSet, mixit_set, pit_set
+from ..objectives.admissible import MAX_ASSIGNMENTS, mixit_set
 from ..objectives.matching import Search
-from ..objectives.search import RowEnergies, best_mixing_matrix
+from ..objectives.search import Products, RowEnergies, best_mixing_matrix, best_permutation
 from ..objectives.signal_loss import SILENT_RMS
+from .coordinates import coordinates
 
 ACTIVE_SHARE = 0.01
 """Of the power of the quietest reference (-20 dB); an output above it is active (released FUSS evaluation)."""
@@ -76,9 +78,10 @@ def separation_scores(estimates: Tensor, references: Tensor, mixtures: Tensor) -
         references: `(batch, reference, time)`, at most as many with sound as there are outputs.
         mixtures: `(batch, time)`, the input.
     """
-    active = is_active(references)
+    outputs, sources, inputs = coordinates(estimates, references, mixtures[:, None])
+    energies, source_energies = outputs.square().sum(-1), sources.square().sum(-1)
+    active = is_active(source_energies, references.shape[-1])
     counts = active.sum(-1)
-    powers = estimates.double().square().mean(-1)
     per_example = ("input_si_snr", "si_snr", "si_snri", "one_source", "si_snri_oracle_remix")
     values = {
         name: torch.full(counts.shape, torch.nan, dtype=torch.float64, device=estimates.device)
@@ -90,13 +93,15 @@ def separation_scores(estimates: Tensor, references: Tensor, mixtures: Tensor) -
         chosen = counts == count
         if count == 0:
             continue
-        targets = references[chosen][active[chosen]].view(-1, count, references.shape[-1])
-        signals = estimates[chosen]
-        matrix = best_by_si_snr(signals, targets, pit_set(signals.shape[1], count, signals.device))[:, :count]
-        before = si_snr(mixtures[chosen][:, None], targets)
+        targets = sources[chosen][active[chosen]].view(-1, count, sources.shape[-1])
+        signals = outputs[chosen]
+        spare = signals.shape[1] - count  # of the outputs, which go to silent targets, and cost nothing there
+        pairs = RowEnergies.of_outputs(signals, pad(targets, (0, 0, 0, spare)))
+        matrix = best_permutation(negative_si_snr(pairs))[:, :count]
+        before = si_snr(inputs[chosen], targets)
         after = si_snr(matrix @ signals, targets)
-        loud = powers[chosen] > ACTIVE_SHARE * targets.double().square().mean(-1).amin(-1, keepdim=True)
-        found = (matrix.double() @ loud.double()[:, :, None])[:, :, 0]
+        loud = energies[chosen] > ACTIVE_SHARE * targets.square().sum(-1).amin(-1, keepdim=True)
+        found = (matrix @ loud.double()[:, :, None])[:, :, 0]
         num_active_outputs[chosen], num_found[chosen] = loud.sum(-1), found.sum(-1).long()
         values["input_si_snr"][chosen] = before.mean(-1)
         values["si_snr"][chosen] = after.mean(-1)
@@ -107,22 +112,23 @@ def separation_scores(estimates: Tensor, references: Tensor, mixtures: Tensor) -
             values["si_snri"][chosen] = (after - before).mean(-1)
             values["si_snri_found"][chosen] = ((after - before) * found).sum(-1) / found.sum(-1)
             if count ** signals.shape[1] <= MAX_ASSIGNMENTS:
-                remix = best_by_si_snr(signals, targets, mixit_set(signals.shape[1], count, signals.device))
+                allowed = mixit_set(signals.shape[1], count, signals.device)
+                remix = best_mixing_matrix(Products.of(signals, targets), allowed, negative_si_snr)
                 values["si_snri_oracle_remix"][chosen] = (si_snr(remix @ signals, targets) - before).mean(-1)
-        matrices[active & chosen[:, None]] = matrix.flatten(0, 1)
+        matrices[active & chosen[:, None]] = matrix.flatten(0, 1).to(matrices.dtype)
     return Scores(
         num_references=counts,
         num_active_outputs=num_active_outputs,
         num_found=num_found,
-        energy_shares=powers / powers.sum(-1, keepdim=True),
+        energy_shares=energies / energies.sum(-1, keepdim=True),
         mixing_matrix=matrices,
         **values,
     )
 
 
-def is_active(signals: Tensor) -> Tensor:
-    """Which signals `(..., time)` are not silent."""
-    return signals.square().sum(-1) > SILENT_RMS**2 * signals.shape[-1]
+def is_active(energies: Tensor, length: int) -> Tensor:
+    """Which signals of these energies and `length` samples are not silent."""
+    return energies > SILENT_RMS**2 * length
 
 
 def momi(estimates: Tensor, mixtures: Tensor, admissible: Tensor | None = None, search: Search = "exact") -> Tensor:
@@ -140,22 +146,17 @@ def momi(estimates: Tensor, mixtures: Tensor, admissible: Tensor | None = None, 
     Returns:
         `(batch,)` in dB, mean over the mixtures.
     """
-    matrix = mixit(estimates, mixtures, admissible=admissible, search=search).mixing_matrix
-    gain = si_snr(matrix @ estimates, mixtures) - si_snr(mixtures.sum(1, keepdim=True), mixtures)
+    outputs, targets = coordinates(estimates, mixtures)
+    matrix = mixit(outputs, targets, admissible=admissible, search=search).mixing_matrix
+    gain = si_snr(matrix @ outputs, targets) - si_snr(targets.sum(1, keepdim=True), targets)
     return torch.where(matrix.any(-1), gain, 0).mean(-1)
 
 
-def best_by_si_snr(estimates: Tensor, targets: Tensor, allowed: AdmissibleSet) -> Tensor:
-    """The admissible matrix with the highest sum of SI-SNRs; targets beyond the given ones (PIT) cost nothing."""
-    spare = int(allowed.row_of.shape[1]) - targets.shape[1]
-    padded = torch.nn.functional.pad(targets, (0, 0, 0, spare))
-
-    def cost(energies: RowEnergies) -> Tensor:
-        explained = energies.product.square() / energies.target.clamp_min(LIMIT)
-        decibels = ratio_decibels(explained, (energies.remix - explained).clamp_min(0))
-        return torch.where(energies.target > 0, -decibels, 0)
-
-    return best_mixing_matrix(estimates, padded, allowed, cost)
+def negative_si_snr(energies: RowEnergies) -> Tensor:
+    """What a search compares: of each target and row, in dB; a silent target costs nothing."""
+    explained = energies.product.square() / energies.target.clamp_min(LIMIT)
+    decibels = ratio_decibels(explained, (energies.remix - explained).clamp_min(0))
+    return torch.where(energies.target > 0, -decibels, 0)
 
 
 def ratio_decibels(signal: Tensor, noise: Tensor) -> Tensor:

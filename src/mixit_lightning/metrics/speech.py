@@ -52,7 +52,7 @@ def speech_scores(
     unknown = torch.full((len(estimates),), torch.nan, dtype=torch.float64, device=estimates.device)
     matrices = estimates.new_zeros(len(estimates), references.shape[1], estimates.shape[1])
     values = {name: unknown.clone() for name in SpeechScores._fields[1:-1]}
-    active = is_active(references)
+    active = is_active(references.double().square().sum(-1), references.shape[-1])
     known = active[:, 0] if references.shape[1] else active.any(-1)
     if known.any():
         speech, output, mixture = references[known, 0], estimates[known, 0], mixtures[known]

@@ -1,12 +1,10 @@
 """Sets of admissible mixing matrices: which sums of outputs may stand for which targets.
 
-A target is a mixture (MixIT) or a reference (PIT). Every output goes to exactly one target, so that a matrix can be
-written as an assignment: the number of the target that each output goes to. PIT, MixIT and typed outputs differ by
-this set only.
+A target is a mixture (MixIT), or a reference. Every output goes to exactly one target, so that a matrix can be written
+as an assignment: the number of the target that each output goes to. MixIT and typed outputs differ by this set only; of
+all permutations (PIT), `search.best_permutation` finds the best without a set.
 """
 
-import itertools
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,7 +14,6 @@ from torch import Tensor
 MAX_ASSIGNMENTS = 2**20
 """A larger set takes gigabytes and minutes."""
 
-
 UNDIVIDED = 8
 """Outputs whose subsets are one table; those of more are every combination of two tables, each of half the outputs."""
 
@@ -25,9 +22,9 @@ UNDIVIDED = 8
 class AdmissibleSet:
     """Admissible assignments, as the rows their mixing matrices are built from.
 
-    The loss of a matrix is a mean over its rows, and few distinct rows make up many matrices (4 rows for the 24
-    permutations of 4 outputs, 512 for the 19,683 matrices of 9 outputs and 3 mixtures), so a search prices rows. The
-    65,536 rows of 16 outputs are written as two tables of 256: every row of `left` with every row of `right` beside it.
+    The loss of a matrix is a mean over its rows, and few distinct rows make up many matrices (512 rows for the 19,683
+    matrices of 9 outputs and 3 mixtures), so a search prices rows. The 65,536 rows of 16 outputs are written as two
+    tables of 256: every row of `left` with every row of `right` beside it.
     """
 
     left: Tensor
@@ -62,12 +59,8 @@ def as_admissible_set(assignments: Tensor, num_targets: int) -> AdmissibleSet:
     targets = torch.arange(num_targets, device=assignments.device)
     matrices = assignments == targets[:, None, None]  # (target, assignment, output)
     rows, row_of = matrices.flatten(0, 1).unique(dim=0, return_inverse=True)
-    return undivided(rows.double(), row_of.view(matrices.shape[:2]))
-
-
-def undivided(rows: Tensor, row_of: Tensor) -> AdmissibleSet:
-    """A set whose rows are one table."""
-    return AdmissibleSet(rows, rows.new_zeros(1, 0), row_of)
+    none = torch.zeros(1, 0, dtype=torch.float64, device=assignments.device)
+    return AdmissibleSet(rows.double(), none, row_of.view(matrices.shape[:2]))
 
 
 @lru_cache(maxsize=32)
@@ -93,25 +86,6 @@ def subsets(count: int, device: torch.device) -> Tensor:
     """All rows of zeros and ones, `(2 ** count, count)`, in the order of the binary numbers."""
     places = torch.arange(count - 1, -1, -1, device=device)
     return (torch.arange(2**count, device=device)[:, None] >> places & 1).double()
-
-
-@lru_cache(maxsize=32)
-def pit_set(num_outputs: int, num_references: int, device: torch.device) -> AdmissibleSet:
-    """Every reference gets one output of its own; each output left over gets a silent target of its own.
-
-    Targets `num_references, ..., num_outputs - 1` are the silent ones. As they are all alike, they are handed out in
-    one order only: `num_outputs! / (num_outputs - num_references)!` assignments.
-    """
-    check_size(math.perm(num_outputs, num_references), f"{num_references} references and {num_outputs} outputs")
-    chosen = torch.tensor(list(itertools.permutations(range(num_outputs), num_references)), device=device)
-    chosen = chosen.view(-1, num_references).long()
-    free = torch.ones(len(chosen), num_outputs, dtype=torch.long, device=device).scatter_(1, chosen, 0)
-    silent = num_references + free.cumsum(1) - 1
-    references = torch.arange(num_references, device=device).expand_as(chosen)
-    assignments = silent.scatter(1, chosen, references)
-    # Every target gets one output, so that the rows are the unit vectors.
-    rows = torch.eye(num_outputs, dtype=torch.float64, device=device)
-    return undivided(rows, assignments.argsort(1).T.contiguous())
 
 
 def check_size(count: int, what: str) -> None:

@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor
 
+from .search import Products
+
 
 @torch.no_grad()
-def least_squares_mixing_matrix(estimates: Tensor, mixtures: Tensor) -> Tensor:
+def least_squares_mixing_matrix(products: Products) -> Tensor:
     """Solve for a real-valued matrix, and give every output to the mixture in which it weighs most.
 
     `min over real A of |X - A E|^2`, then the largest weight of every column. Its cost grows with the cube of the
@@ -17,19 +19,17 @@ def least_squares_mixing_matrix(estimates: Tensor, mixtures: Tensor) -> Tensor:
     other, the one of the least norm is taken, which is defined on every device.
 
     Args:
-        estimates: `(batch, output, time)`.
-        mixtures: `(batch, mixture, time)`.
+        products: of the estimates and the mixtures.
 
     Returns:
-        `(batch, mixture, output)` of zeros and ones, in the estimates' type, without gradient.
+        `(batch, mixture, output)` of zeros and ones, in double precision.
     """
-    wide = torch.float32 if estimates.device.type == "mps" else torch.float64
-    with torch.autocast(estimates.device.type, enabled=False):
-        signals = estimates.to(wide).nan_to_num()  # of outputs that diverged, the loss tells
-        # A faint output is not a silent one: all are solved for at the same level, which moves no maximum.
-        norms = signals.square().sum(-1, keepdim=True).sqrt()
-        signals = signals / norms.where(norms > 0, 1)
-        gram = signals @ signals.mT
-        weights = mixtures.to(wide) @ signals.mT @ torch.linalg.pinv(gram, hermitian=True)
-        weights = weights.masked_fill(~mixtures.any(-1, keepdim=True), -torch.inf)
-        return torch.zeros_like(weights).scatter_(1, weights.argmax(1, keepdim=True), 1).to(estimates.dtype)
+    gram, correlation, energies = products
+    gram = gram.nan_to_num()  # of outputs that diverged, the loss tells
+    norms = gram.diagonal(dim1=1, dim2=2)[:, None].sqrt()
+    # A faint output is not a silent one: all are solved for at the same level, which moves no maximum.
+    scales = norms.where(norms > 0, 1)
+    inverse = torch.linalg.pinv(gram / scales / scales.mT, hermitian=True)
+    weights = correlation.nan_to_num() / scales @ inverse
+    weights = weights.masked_fill(energies[:, :, None] == 0, -torch.inf)
+    return torch.zeros_like(weights).scatter_(1, weights.argmax(1, keepdim=True), 1)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from .admissible import AdmissibleSet, as_admissible_set, mixit_set
 from .least_squares import least_squares_mixing_matrix
-from .search import RowEnergies, best_mixing_matrix, best_permutation
+from .search import Products, RowEnergies, best_mixing_matrix, best_permutation, energies
 from .signal_loss import EPSILON, SILENT_RMS, full_precision, threshold
 
 Search = Literal["exact", "least_squares"]
@@ -62,17 +62,17 @@ def mixit(
         raise ValueError("MixIT needs at least two mixtures an example")
     check_search(search, restricted=admissible is not None)
     with full_precision(estimates, mixtures) as (estimates, mixtures):
-        energy = torch.linalg.vecdot(mixtures, mixtures)
-        level = Levels.of(threshold(max_snr) * energy, energy)
+        products = Products.of(estimates, mixtures)
+        level = Levels.of(threshold(max_snr) * products.energies, products.energies)
         if search == "least_squares":
-            matrix = least_squares_mixing_matrix(estimates, mixtures)
+            matrix = least_squares_mixing_matrix(products)
         else:
             if admissible is None:
                 allowed = mixit_set(num_outputs, num_mixtures, estimates.device)
             else:
                 allowed = typed_set(admissible, num_outputs, num_mixtures, estimates.device)
-            matrix = best_mixing_matrix(estimates, mixtures, allowed, level.cost)
-        return Matched(remix_loss(matrix, estimates, mixtures, level), matrix)
+            matrix = best_mixing_matrix(products, allowed, level.cost)
+        return remix_loss(matrix, estimates, mixtures, level)
 
 
 def pit(
@@ -118,21 +118,23 @@ def pit(
     with full_precision(estimates, references, mixture) as (estimates, references, mixture):
         spare = num_outputs - num_references
         targets = functional.pad(references, (0, 0, 0, spare)) if spare else references
-        energy = torch.linalg.vecdot(targets, targets)
+        pairs = RowEnergies.of_outputs(estimates, targets)
+        energy = pairs.target[:, :, 0]
         silent = energy <= SILENT_RMS**2 * targets.shape[-1]
-        scale = torch.where(silent, torch.linalg.vecdot(mixture, mixture)[:, None], energy)
+        scale = torch.where(silent, energies(mixture[:, None]), energy)
         tolerance = scale * torch.where(silent, threshold(silent_max_snr), threshold(max_snr))
         level = Levels.of(tolerance, scale)
         if admissible is None:
-            matrix = best_permutation(estimates, targets, level.cost)
+            matrix = best_permutation(level.cost(pairs))
         else:
             allowed = typed_set(admissible, num_outputs, num_outputs, estimates.device)
-            matrix = best_mixing_matrix(estimates, targets, allowed, level.cost)
-        return Matched(remix_loss(matrix, estimates, targets, level), matrix[:, :num_references])
+            matrix = best_mixing_matrix(Products.of(estimates, targets), allowed, level.cost)
+        matched = remix_loss(matrix, estimates, targets, level)
+        return Matched(matched.loss, matched.mixing_matrix[:, :num_references])
 
 
 class Levels(NamedTuple):
-    """Energies that the error of each target is measured against, `(batch, target)`."""
+    """Energies that the error of each target is measured against, `(batch, target)`, as exact as the search's."""
 
     tolerance: Tensor
     """Below which an error no longer matters."""
@@ -149,12 +151,13 @@ class Levels(NamedTuple):
         return energies.error.add_(self.tolerance[:, :, None]).log10_().mul_(10)
 
 
-def remix_loss(mixing_matrix: Tensor, estimates: Tensor, targets: Tensor, level: Levels) -> Tensor:
-    """The loss `(batch,)` of one mixing matrix an example, on the waveforms.
+def remix_loss(mixing_matrix: Tensor, estimates: Tensor, targets: Tensor, level: Levels) -> Matched:
+    """The loss of one mixing matrix an example, on the waveforms.
 
     The Gram form that a search uses loses digits for near-perfect estimates, so it chooses and never trains.
     """
-    return RemixLoss.apply(estimates, targets, mixing_matrix, *level)
+    mixing_matrix = mixing_matrix.to(estimates.dtype)
+    return Matched(RemixLoss.apply(estimates, targets, mixing_matrix, *level), mixing_matrix)
 
 
 class RemixLoss(torch.autograd.Function):
@@ -171,9 +174,9 @@ class RemixLoss(torch.autograd.Function):
     ) -> Tensor:
         """Estimates `(batch, output, time)`, targets `(batch, target, time)`, matrices `(batch, target, output)`."""
         error = torch.baddbmm(targets, mixing_matrix, estimates, beta=-1)
-        energy = torch.linalg.vecdot(error, error).add_(tolerance)
+        energy = energies(error).add_(tolerance)
         ctx.save_for_backward(error, mixing_matrix, energy)
-        return (energy / scale).log10_().mean(-1).mul_(10)
+        return (energy / scale).log10_().mean(-1).mul_(10).to(error.dtype)
 
     @staticmethod
     @once_differentiable

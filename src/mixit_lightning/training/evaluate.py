@@ -101,23 +101,22 @@ def score(
 ) -> tuple[pd.DataFrame, dict[str, float | None]]:
     """A row an example, and the metrics over all of them; None where a metric applies to no example."""
     metrics = {name: metric.to(device) for name, metric in scoring.metrics().items()}
-    restriction = objective.admissible, objective.search
-    mom_metric = MoMi(*restriction).to(device)
-    rows: list[dict[str, Any]] = []
+    mom_metric = MoMi().to(device)
+    names: list[str] = []
+    parts: list[dict[str, Tensor]] = []
     for batch in track(batches, "Separating the test mixtures", total=len(batches)):
         mixtures, references, partners = (part.to(device) for part in batch[:3])
         moms = torch.cat([mixtures[:, None], partners], dim=1)
-        from_sums = separator(moms.sum(1))
-        mom_metric.update(from_sums, moms)
-        momis = momi(from_sums, moms, *restriction)
+        momis = momi(separator(moms.sum(1)), moms, objective.admissible, objective.search)
+        mom_metric.add(momis)
         scores = scoring.scores(separator(mixtures), references, mixtures, final=True)
         for metric in metrics.values():
             metric.add_scores(scores)
-        columns = columns_of(scores)
-        for number, name in enumerate(batch.names):
-            row = {column: values[number].item() for column, values in columns.items()}
-            rows.append({"name": name} | row | {"momi": momis[number].item()})
-    table = pd.DataFrame(rows)
+        names += batch.names
+        parts.append(columns_of(scores) | {"momi": momis})
+    # Off the device once, at the end: a transfer a batch would make it wait.
+    columns = {column: torch.cat([part[column] for part in parts]).cpu().numpy() for column in parts[0]}
+    table = pd.DataFrame({"name": names} | columns)
     # An unprocessed single source is a perfect estimate of itself.
     table.loc[table.num_references == 1, "input_si_snr"] = torch.nan
     values = {name: metric.compute().item() for name, metric in {**metrics, "momi": mom_metric}.items()}

@@ -1,0 +1,53 @@
+"""The table of a test set: a row an example, whatever the batches."""
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+
+from mixit_lightning.data import EvaluationBatch
+from mixit_lightning.metrics import SeparationScoring, momi, si_snr
+from mixit_lightning.training.evaluate import score
+
+COUNT, LENGTH = 7, 600
+
+
+def separate(mixtures):
+    """Four outputs that add up to the mixture."""
+    first, second = mixtures.cumsum(-1) / 9, mixtures.roll(1, -1) / 2
+    return torch.stack([first, second, 0.1 * mixtures, 0.9 * mixtures - first - second], 1)
+
+
+def scored(size):
+    torch.manual_seed(0)
+    references = torch.randn(COUNT, 2, LENGTH)
+    references[3, 1] = 0
+    mixtures = references.sum(1)
+    partners = mixtures.roll(1, 0)[:, None]
+    batches = [
+        EvaluationBatch(*(part[first : first + size] for part in (mixtures, references, partners)), names)
+        for first in range(0, COUNT, size)
+        for names in [[f"mixture {number}" for number in range(first, min(first + size, COUNT))]]
+    ]
+    objective = SimpleNamespace(admissible=None, search="exact")
+    return score(separate, SeparationScoring(), objective, batches, torch.device("cpu")), references, partners
+
+
+def test_a_row_an_example_whatever_the_batches():
+    (alone, values), references, partners = scored(1)
+    (together, same), _, _ = scored(3)
+    pd.testing.assert_frame_equal(alone, together)
+    assert values == pytest.approx(same)
+    assert alone.name.tolist() == [f"mixture {number}" for number in range(COUNT)]
+    assert alone.num_references.tolist() == [2, 2, 2, 1, 2, 2, 2] and alone.num_references.dtype.kind == "i"
+    mixtures = references.sum(1)
+    for number, row in alone.iterrows():
+        moms = torch.stack([mixtures[number], partners[number, 0]])[None]
+        assert row.momi == pytest.approx(momi(separate(moms.sum(1)), moms).item(), abs=1e-6)
+        if number != 3:
+            before = si_snr(mixtures[number], references[number]).mean().item()
+            assert row.input_si_snr == pytest.approx(before, abs=1e-6)
+    assert alone.input_si_snr.isna().tolist() == [number == 3 for number in range(COUNT)]
+    assert values["momi"] == pytest.approx(alone.momi.mean(), abs=1e-4)
+    assert values["si_snri"] == pytest.approx(alone.si_snri.mean(), abs=1e-4)

@@ -32,8 +32,15 @@ PATHS = ("rooms", "labelled_data", "warm_start")
 PLACES = ("data", *PATHS)
 """Where things are, which differs between machines."""
 
-NOT_PART_OF_A_RUN = ("checkpoint", "runs", "logger", "trainer.enable_progress_bar", "datamodule.num_workers")
-"""Settings that change where and how a run is shown, not what it computes; they do not change its name."""
+NOT_PART_OF_A_RUN = (
+    "checkpoint",
+    "runs",
+    "logger",
+    "trainer.enable_progress_bar",
+    "trainer.compile",
+    "datamodule.num_workers",
+)
+"""Settings that change where a run is, how it is shown and how fast it is, not what it computes; nor its name."""
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,4 @@
+import copy
 import subprocess
 import sys
 
@@ -34,6 +35,38 @@ def test_every_network_keeps_the_length_and_adds_up(name, time):
     estimates.square().sum().backward()
     gradients = [parameter.grad for parameter in separator.parameters() if parameter.grad is not None]
     assert gradients and all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_exchanged_layers_compute_what_asteroid_computes(name):
+    torch.manual_seed(1)
+    theirs = network(name).eval()  # no dropout
+    with torch.no_grad():
+        for parameter in theirs.parameters():  # gains of one and offsets of zero would hide a mix-up
+            parameter += 0.1 * torch.randn_like(parameter)
+    ours = AsteroidSeparator(copy.deepcopy(theirs), "none").eval()
+    assert list(ours.network.state_dict()) == list(theirs.state_dict())
+    mixture = torch.randn(2, 1203)
+    results, expected = ours(mixture), theirs(mixture)
+    torch.testing.assert_close(results, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
+    direction = torch.randn_like(expected)
+    gradients = [
+        torch.autograd.grad((y * direction).sum(), list(module.parameters()), allow_unused=True)
+        for y, module in ((results, ours), (expected, theirs))
+    ]
+    largest = max(gradient.abs().max().item() for gradient in gradients[1] if gradient is not None)
+    for our_gradient, their_gradient in zip(*gradients, strict=True):
+        torch.testing.assert_close(our_gradient, their_gradient, rtol=0, atol=1e-5 * largest)
+
+
+@pytest.mark.parametrize("change", [{"causal": True}, {"norm_type": "cLN"}, {"conv_kernel_size": 5}, {"skip_chan": 0}])
+def test_blocks_of_other_layers_stay_as_they_are(change):
+    torch.manual_seed(0)
+    config = {**NETWORKS["ConvTasNet"], **change}
+    theirs = asteroid.models.ConvTasNet(n_src=2, sample_rate=8000, **config)
+    mixture = torch.randn(1, 801)
+    expected = theirs(mixture)
+    torch.testing.assert_close(AsteroidSeparator(theirs, "none")(mixture), expected, rtol=0, atol=1e-5)
 
 
 def test_kinds_of_mixture_consistency():

@@ -1,4 +1,3 @@
-import itertools
 import json
 import math
 from pathlib import Path
@@ -6,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
 
-from mixit_lightning.separators import TDCNpp, cpu
+from mixit_lightning.separators import TDCNpp
 from mixit_lightning.separators.basis import STFTBasis, _overlap_add
 from mixit_lightning.separators.reference_parameters import reference_parameters
 
@@ -207,24 +205,3 @@ def test_overlap_add_is_a_sum_of_shifted_frames(window, hop):
     for i in range(6):
         expected[:, i * hop : i * hop + window] += frames[..., i]
     torch.testing.assert_close(_overlap_add(frames, hop, 12), expected[:, :12])
-
-
-@pytest.mark.parametrize(("dilation", "time"), itertools.product([1, 4, 16], [1, 9, 40]))
-def test_layers_written_out_for_the_cpu_are_those_of_torch(dilation, time):
-    torch.manual_seed(0)
-    x, weight, bias = (torch.randn(shape, requires_grad=True) for shape in ((2, 5, time), (5, 1, 3), (5,)))
-    slope = torch.tensor(0.3, requires_grad=True)
-    pairs = [
-        (
-            cpu.depthwise_conv(x, weight, bias, dilation),
-            functional.conv1d(x, weight, bias, padding=dilation, dilation=dilation, groups=5),
-            (x, weight, bias),
-        ),
-        (cpu.prelu(x, slope), functional.prelu(x, slope.view(1)), (x, slope)),
-    ]
-    for ours, theirs, inputs in pairs:
-        torch.testing.assert_close(ours, theirs)
-        gradient = torch.randn_like(ours)
-        torch.testing.assert_close(
-            torch.autograd.grad(ours, inputs, gradient), torch.autograd.grad(theirs, inputs, gradient)
-        )

@@ -9,6 +9,9 @@ from mixit_lightning.separators.precision import at_least_float32
 class AsteroidSeparator(nn.Module):
     """A network of `asteroid.models` with mixture consistency: (batch, time) to (batch, output, time).
 
+    The network is not copied, and some of its layers get a faster class with the same values, see `exchange_layers`;
+    its parameters and their names stay.
+
     Args:
         network: such as ``asteroid.models.ConvTasNet(n_src=4, sample_rate=8000)``.
         mixture_consistency: 'uniform', 'magsq' or 'none'. Asteroid's networks predict no weights for 'pred_source'.
@@ -28,6 +31,9 @@ class AsteroidSeparator(nn.Module):
         self.mixture_consistency = check_kind(mixture_consistency, ("uniform", "magsq", "none"))
         self.num_outputs = _positive_integer_of(network, "masker.n_src", "number of outputs")
         self.sample_rate = _positive_integer_of(network, "sample_rate", "sample rate")
+        from mixit_lightning.separators.asteroid_layers import exchange_layers  # imports asteroid, which takes seconds
+
+        exchange_layers(network)
         self.network = network
 
     def forward(self, mixture: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ class STFTBasis(nn.Module):
         with without_autocast(mixture):
             num_frames = math.ceil(mixture.shape[-1] / self.hop)
             frames = _frames(mixture, self.window, self.hop, num_frames) * self.analysis_window.unsqueeze(-1)
-            return torch.fft.rfft(frames, self.fft_size, dim=1)
+            return torch.fft.rfft(frames.mT, self.fft_size).mT
 
     def features(self, coefficients: Tensor) -> Tensor:
         """Magnitude (batch, bin, frame), normalised over bins and frames."""
@@ -103,7 +103,7 @@ class STFTBasis(nn.Module):
     def decode(self, coefficients: Tensor, time: int) -> Tensor:
         """Estimates (batch, output, time) of complex coefficients (batch, output, bin, frame)."""
         with without_autocast(coefficients):
-            frames = torch.fft.irfft(coefficients.flatten(0, 1), self.fft_size, dim=1)[:, : self.window]
+            frames = torch.fft.irfft(coefficients.flatten(0, 1).mT, self.fft_size).mT[:, : self.window]
             frames = frames * self.synthesis_window.unsqueeze(-1)
             return _overlap_add(frames, self.hop, time).unflatten(0, coefficients.shape[:2])
 

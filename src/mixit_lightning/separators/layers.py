@@ -4,8 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mixit_lightning.separators import cpu
 from mixit_lightning.separators.precision import without_autocast
+
+EPSILON = 1e-3
+"""What norms add to the variance."""
 
 
 class Dense(nn.Module):
@@ -58,8 +60,6 @@ class DepthwiseConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter (batch, channel, frame) along the frames."""
-        if x.device.type == "cpu":
-            return cpu.depthwise_conv(x, self.weight.to(x.dtype), self.bias.to(x.dtype), self.dilation)
         return functional.conv1d(
             x, self.weight, self.bias, padding=self.dilation, dilation=self.dilation, groups=len(self.weight)
         )
@@ -74,12 +74,11 @@ class PReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Rectify a tensor of any shape."""
-        slope = self.slope.to(x.dtype)
-        return cpu.prelu(x, slope) if x.device.type == "cpu" else functional.prelu(x, slope.view(1))
+        return functional.prelu(x, self.slope.to(x.dtype).view(1))
 
 
 class Norm(nn.Module):
-    """Zero mean and unit variance, then one learnable gain γ and offset β for all channels; ε = 1e-3.
+    """Zero mean and unit variance, then one learnable gain γ and offset β for all channels.
 
     Shapes: (batch, channel, frame) to the same.
 
@@ -100,4 +99,4 @@ class Norm(nn.Module):
         # One group a channel makes the fused group norm a norm over frames. Its statistics are float32 whatever it is
         # given, so that autocast need not widen the activations. functional.group_norm would refuse a single frame.
         with without_autocast(x):
-            return torch.group_norm(x, 1 if self.over_channels else channels, gamma, beta, 1e-3)
+            return torch.group_norm(x, 1 if self.over_channels else channels, gamma, beta, EPSILON)

@@ -6,8 +6,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from mixit_lightning.separators import cpu
 from mixit_lightning.separators.basis import LearnedBasis, STFTBasis
-from mixit_lightning.separators.layers import Dense, DepthwiseConv, Norm, PReLU
+from mixit_lightning.separators.layers import EPSILON, Dense, DepthwiseConv, Norm, PReLU
 from mixit_lightning.separators.mixture_consistency import check_kind, consistency_weights, mixture_consistency
 from mixit_lightning.separators.precision import at_least_float32
 from mixit_lightning.separators.reference_parameters import load_reference_parameters
@@ -191,8 +192,17 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, bottleneck, frame) to the same shape."""
-        y = self.norm1(self.prelu1(self.widen(x)))
-        y = self.norm2(self.prelu2(self.conv(y)))
+        y = self.widen(x)
+        if cpu.suits(y):
+            first, second = (
+                cpu.RectifiedNorm(prelu.slope, *(parameter.expand(y.shape[1]) for parameter in (norm.gamma, norm.beta)))
+                for prelu, norm in ((self.prelu1, self.norm1), (self.prelu2, self.norm2))
+            )
+            conv = self.conv
+            y = cpu.conv_block(y, first, conv.weight, conv.bias, conv.dilation, second, cpu.Norm(False, EPSILON))
+        else:
+            y = self.norm1(self.prelu1(y))
+            y = self.norm2(self.prelu2(self.conv(y)))
         return x + self.narrow(y)
 
 

@@ -10,15 +10,17 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ..config import PLACES, Config, build, first_line
 from ..doctor.diagnosis import examine_names
 from ..doctor.inventory import Inventory
 from ..errors import UserError
 from ..files import replacing
+from ..memory import keep_freed_memory
 from ..run import TRAINING_RECORD, digest_of_run, open_run, provenance
 from .checkpoints import AtomicCheckpointIO, load_checkpoint
+from .compilation import Compilation
 from .curves import CurvesLogger
 from .dashboard import Dashboard, dashboard_of
 from .module import SeparationModule
@@ -40,6 +42,7 @@ def train(config: Config) -> Path:
 
 def fit(config: Config, dashboard: Dashboard | None) -> Path:
     """Train, and let the dashboard, if there is one, follow the run's curves."""
+    keep_freed_memory()
     settings = config.settings
     origin = provenance()  # of the code that runs now, whatever is committed until it ends
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
@@ -131,8 +134,10 @@ def build_trainer(config: Config, loggers: list[Logger]) -> lightning.Trainer:
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    options |= {"callbacks": [best, EpochLines()], "logger": loggers, "plugins": [AtomicCheckpointIO()]}
-    return build(settings, "trainer", **options)
+    described = settings.trainer.copy()
+    compilation = [Compilation()] if described.pop("compile") else []
+    options |= {"callbacks": [best, EpochLines(), *compilation], "logger": loggers, "plugins": [AtomicCheckpointIO()]}
+    return build(OmegaConf.create({"trainer": described}), "trainer", **options)
 
 
 def default_precision() -> str:

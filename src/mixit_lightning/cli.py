@@ -78,14 +78,33 @@ def run_doctor(overrides: Sequence[str]) -> None:
 
 def run_rooms(overrides: Sequence[str]) -> None:
     """Simulate a bank of rooms, for rooms=FILE, and draw it; again: go on where it was stopped."""
-    from .config import build_rooms
+    from .config import build, load_described
     from .results.rooms import draw_bank
     from .rooms.bank import summary
 
-    path, bank = build_rooms(overrides)
+    settings = load_described("rooms", overrides)
+    bank = build(settings, "rooms", _convert_="all")
+    path = Path(settings.rooms.path).expanduser()
     picture = path.with_suffix(".png")
     draw_bank(bank, picture)
     print(f"{path}: {summary(bank)}\nlook: {picture}")
+
+
+def run_separate(overrides: Sequence[str]) -> None:
+    """Separate input=FILE|FOLDER into output=FOLDER with checkpoint=FILE; again: go on; --json prints a summary."""
+    import json
+
+    from .config import build, load_described
+    from .separation.files import show
+
+    words = [word for word in overrides if word != "--json"]
+    as_json = len(words) < len(overrides)
+    settings = load_described("separate", words)
+    summary = build(settings, "separate", quiet=as_json)
+    if as_json:
+        print(json.dumps(summary, indent=2))
+    else:
+        show(summary)
 
 
 def run_compare(words: Sequence[str]) -> None:
@@ -209,6 +228,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "prepare": run_prepare,
     "doctor": run_doctor,
     "rooms": run_rooms,
+    "separate": run_separate,
     "train": run_train,
     "evaluate": run_evaluate,
     "report": run_report,
@@ -232,7 +252,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=help_text, description=help_text)
         words = ("LABEL=FOLDER", "runs") if name == "compare" else ("recipe=NAME key=value", "see conf/ and recipes/")
         command.add_argument("settings", nargs="*", metavar=words[0], help=words[1])
-    commands.choices["doctor"].add_argument("--json", action="store_true", help="print findings as JSON")
+    for name, what in (("doctor", "findings"), ("separate", "a summary")):
+        commands.choices[name].add_argument("--json", action="store_true", help=f"print {what} as JSON")
     parsed = parser.parse_args(arguments)
     settings = parsed.settings + (["--json"] if getattr(parsed, "json", False) else [])
     warnings.filterwarnings("ignore", module="(lightning|torchmetrics|asteroid|torch)")

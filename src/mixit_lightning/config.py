@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -19,9 +19,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .errors import UserError
 from .run import run_name
-
-if TYPE_CHECKING:
-    from .rooms import RoomBank
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: `conf/` and `recipes/` stand there."""
@@ -135,22 +132,21 @@ def check_checkout() -> None:
         raise UserError(f"{ROOT}: no conf/config.yaml there; install from a checkout with `pip install -e .`")
 
 
-def build_rooms(arguments: Iterable[str]) -> "tuple[Path, RoomBank]":
-    """Make the bank of rooms that conf/rooms.yaml and `key=value ...` describe, and say where it is.
+def load_described(name: str, arguments: Iterable[str]) -> DictConfig:
+    """Compose conf/NAME.yaml, which describes what one command makes, and `key=value ...`.
 
     Raises:
-        UserError: a key that does not exist, with the nearest that does, or one without a value; no such rooms.
+        UserError: a key that does not exist, with the nearest that does, or one without a value.
     """
     check_checkout()
     overrides = parse(arguments)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         try:
-            settings = compose("rooms", overrides=[override.input_line or "" for override in overrides])
+            settings = compose(name, overrides=[override.input_line or "" for override in overrides])
         except (HydraException, OmegaConfBaseException) as error:
-            raise explain("", overrides, list(keys(compose("rooms"))), error) from error
+            raise explain("", overrides, list(keys(compose(name))), error) from error
     check_values(settings)
-    bank = build(OmegaConf.create({"rooms": settings}), "rooms", _convert_="all")
-    return Path(settings.path).expanduser(), bank
+    return OmegaConf.create({name: settings})
 
 
 def check_values(settings: DictConfig) -> None:

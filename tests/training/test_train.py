@@ -13,6 +13,7 @@ import torch
 
 from mixit_lightning.cli import main
 from mixit_lightning.errors import UserError
+from mixit_lightning.separation import Separator
 from mixit_lightning.training.checkpoints import load_checkpoint
 from mixit_lightning.training.evaluate import evaluate
 from mixit_lightning.training.train import train
@@ -44,6 +45,17 @@ def test_checkpoints_are_plain_and_complete(tiny):
     assert sorted(losses) == [4, 8, 12]
     best = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
     assert best["global_step"] == min(losses, key=losses.get)
+
+
+def test_a_checkpoint_says_by_itself_what_it_is(tiny, tmp_path):
+    config = tiny(*STEPS, "data_licence=CC0-1.0", "num_outputs=3")
+    folder = train(config)
+    path = (folder / "checkpoints" / "best.ckpt").rename(tmp_path / "sent.ckpt")
+    state = torch.load(path, weights_only=True)
+    assert state["settings"]["data_licence"] == "CC0-1.0"
+    assert state["provenance"].keys() == {"commit", "versions", "hardware"}
+    outputs = Separator.from_checkpoint(path).separate(torch.randn(4000), 8000)
+    assert outputs.shape == (3, 4000)
 
 
 def test_the_same_command_gives_the_same_weights_and_another_seed_others(tiny):

@@ -1,5 +1,6 @@
 """Checkpoints: plain types only, whole or not at all."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     Lightning's own writes to the system's temporary folder first, which may be another disk: then a kill while it is
     copied leaves a broken file.
+
+    Args:
+        described: plain types that go into every checkpoint, so that it says by itself what it is.
     """
+
+    def __init__(self, described: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.described = dict(described)
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Save under a temporary name, then rename."""
         with replacing(Path(path)) as partial:
-            torch.save(checkpoint, partial)
+            torch.save(checkpoint | self.described, partial)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
         """Load tensors and plain types; a pickled object is refused."""

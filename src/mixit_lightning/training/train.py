@@ -18,7 +18,7 @@ from ..doctor.inventory import Inventory
 from ..errors import UserError
 from ..files import replacing
 from ..memory import keep_freed_memory
-from ..run import TRAINING_RECORD, digest_of_run, open_run, provenance
+from ..run import TRAINING_RECORD, digest_of_run, open_run, portable, provenance
 from .checkpoints import AtomicCheckpointIO, load_checkpoint
 from .compilation import Compilation
 from .curves import CurvesLogger
@@ -69,7 +69,7 @@ def fit(config: Config, dashboard: Dashboard | None) -> Path:
         loggers.append(dashboard)
     elif "_target_" in settings.logger:
         loggers.append(build(settings, "logger"))
-    trainer = build_trainer(config, loggers)
+    trainer = build_trainer(config, loggers, origin)
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=last if resuming else None, weights_only=True)
     except MisconfigurationException as error:
@@ -121,8 +121,8 @@ def build_module(settings: DictConfig) -> SeparationModule:
     )
 
 
-def build_trainer(config: Config, loggers: list[Logger]) -> lightning.Trainer:
-    """The Trainer of a config, with the run's checkpoints and loggers."""
+def build_trainer(config: Config, loggers: list[Logger], origin: dict[str, Any]) -> lightning.Trainer:
+    """The Trainer of a config, with the run's checkpoints, which say what trained them, and loggers."""
     settings = config.settings
     options: dict[str, Any] = {"precision": default_precision()} if settings.trainer.precision == "auto" else {}
     best = ModelCheckpoint(
@@ -136,7 +136,8 @@ def build_trainer(config: Config, loggers: list[Logger]) -> lightning.Trainer:
     )
     described = settings.trainer.copy()
     compilation = [Compilation()] if described.pop("compile") else []
-    options |= {"callbacks": [best, EpochLines(), *compilation], "logger": loggers, "plugins": [AtomicCheckpointIO()]}
+    checkpoints = AtomicCheckpointIO({"settings": portable(config.plain(), PLACES), "provenance": origin})
+    options |= {"callbacks": [best, EpochLines(), *compilation], "logger": loggers, "plugins": [checkpoints]}
     return build(OmegaConf.create({"trainer": described}), "trainer", **options)
 
 

@@ -21,7 +21,17 @@ from rich.console import Console
 from mixit_lightning.files import replacing
 from mixit_lightning.run import provenance
 
-SCRIPTS = ("mixit_loss", "loss_memory", "pit_loss", "tdcnpp", "training_step", "data", "evaluation", "startup")
+SCRIPTS = (
+    "mixit_loss",
+    "loss_memory",
+    "pit_loss",
+    "tdcnpp",
+    "training_step",
+    "data",
+    "evaluation",
+    "separation",
+    "startup",
+)
 IDLE = 0.3
 """Load, in processes, of a machine that does nothing else."""
 

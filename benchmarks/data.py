@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from mixit_lightning.config import build, load_config
 from mixit_lightning.data import Mixture, MixtureDataModule
 from mixit_lightning.data.prepared import Stretch
+from mixit_lightning.memory import keep_freed_memory
 
 BATCH, WORKERS = 8, 2
 
@@ -107,6 +108,7 @@ def consumption(folder: Path, batch_size: int, timed: int) -> float:
 
 def measure(quick: bool) -> Iterator[Row]:
     """Labelled, unlabelled, and against the step."""
+    keep_freed_memory()
     batches = 40 if quick else 300
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -20,12 +20,16 @@ from harness import Row, Spread, in_turns, medians, run, short
 from torch import Tensor
 from torchmetrics.functional.audio import permutation_invariant_training, scale_invariant_signal_distortion_ratio
 
+from mixit_lightning.memory import keep_freed_memory
 from mixit_lightning.metrics import separation_scores
 from mixit_lightning.metrics.coordinates import inner_products
 
 RATE, SECONDS, OUTPUTS, SOURCES = 8000, 4, 4, 2
 
 MIXTURES, BATCH = 3000, 300
+
+SMALLER = (8, 1)
+"""Batches of the recipes' validation, and of their tests on whole mixtures."""
 
 TOLERANCE = 1e-3
 """dB; the peers compute in single precision."""
@@ -102,6 +106,7 @@ def in_batches(function: Callable[[Signals], Tensor], size: int) -> Callable[[Si
 def measure(quick: bool) -> Iterator[Row]:
     """A row for each peer and each way to use it."""
     warnings.filterwarnings("ignore")  # of the peers' own dependencies
+    keep_freed_memory()
     different = 100 if quick else BATCH
     signals = make_signals(different)
     some = 20 if quick else 100
@@ -123,6 +128,7 @@ def measure(quick: bool) -> Iterator[Row]:
 
     sides: dict[str, Callable[[], object]] = {name: lambda peer=peer: peer(part) for name, peer in peers.items()}
     sides["ours"] = over(ours)
+    sides |= {f"ours, batches of {size}": over(in_batches(ours, size)) for size in SMALLER}
     sides["reading"] = over(lambda signals: [signal.sum() for signal in signals])
     sides["products"] = over(lambda signals: inner_products((*signals[:2], signals[2][:, None])))
     scored = {name: some if name in peers else passes * different for name in sides}
@@ -143,6 +149,17 @@ def measure(quick: bool) -> Iterator[Row]:
             distance=Spread.ratio(each["ours"], each["reading"]),
             seconds={side: medians(each)[side] for side in ("ours", name, "reading", "products")},
             note=f"seconds are those of a mixture; the peer scored {some}",
+        )
+    first = next(iter(peers))
+    for size in SMALLER:
+        name = f"ours, batches of {size}"
+        yield Row(
+            question=f"Scoring the same in batches of {size}",
+            peer=first,
+            ratio=Spread.ratio(each[first], each[name]),
+            limit=limit,
+            distance=Spread.ratio(each[name], each["reading"]),
+            seconds={side: medians(each)[side] for side in (name, first)},
         )
 
 

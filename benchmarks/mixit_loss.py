@@ -117,7 +117,7 @@ def measure(quick: bool) -> Iterator[Row]:
             "asteroid MixITLossWrapper",
             Spread.ratio(times["asteroid"], times["mixit"]),
             goal,
-            limit=f"double-precision products, one read, one write: {short(most)} times; with the calls of torch, as "
+            limit=f"double-precision products, one read, one write: {short(most)} times; with our calls of torch, as "
             f"long as they take on 10 samples: {short(within)} times",
             distance=distance,
             seconds=medians(times),
@@ -129,7 +129,7 @@ def measure(quick: bool) -> Iterator[Row]:
             distance,
             2,
             at_most=True,
-            limit=f"limit and calls: {short(floor)} times the limit",
+            limit=f"limit and our calls: {short(floor)} times the limit",
         )
 
     assert_equals_loop(9, 2)

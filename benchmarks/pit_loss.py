@@ -1,7 +1,7 @@
 """How fast is the PIT loss, forward and backward, against asteroid's and torchmetrics'?
 
-As many references as outputs, 4 s at 8 kHz, four examples, SNR without a threshold, signals without a mean. Asteroid
-finds the permutation by the Hungarian method, torchmetrics likewise; ours goes through all of them.
+As many references as outputs, 4 s at 8 kHz, four examples, SNR without a threshold, signals without a mean. All three
+find the permutation by the Hungarian method.
 
     python benchmarks/pit_loss.py [--quick] [--json]
 """

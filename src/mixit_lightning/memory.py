@@ -12,7 +12,7 @@ def keep_freed_memory() -> bool:
     Every step of a training frees and takes the same large blocks. Glibc gives blocks of more than 32 MiB straight back
     to the system and returns the rest as soon as it lies at the end of the heap; the next step then gets fresh pages,
     which the system hands out and clears one by one, 4 KiB each. The price is that the process keeps the size of
-    its largest step until it ends.
+    its largest step until it ends, and more where lengths vary, as blocks that were freed do not fit others.
 
     Returns:
         Whether the allocator took the settings.

@@ -150,3 +150,8 @@ def test_forty_outputs_are_matched_with_four_references():
     assert torch.equal(scores.mixing_matrix, torch.eye(40)[places].expand(2, 4, 40))
     assert torch.allclose(scores.si_snr, si_snr(estimates[:, places], references).mean(-1))
     assert scores.si_snri_oracle_remix.isnan().all()  # 4 ** 40 ways
+
+
+def test_more_references_than_outputs_are_refused():
+    with pytest.raises(ValueError, match="3 references with sound cannot be matched to 2 outputs"):
+        separation_scores(torch.randn(1, 2, 50), torch.randn(1, 3, 50), torch.randn(1, 50))

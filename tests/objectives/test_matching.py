@@ -208,6 +208,31 @@ def test_outputs_that_diverged_have_no_finite_loss_and_do_not_stop_the_search():
         assert matched.loss.isfinite().tolist() == [True, False]
 
 
+@pytest.mark.parametrize("loss", [mixit, pit])
+def test_second_derivatives_are_refused(loss):
+    weight = torch.randn(3, 2, requires_grad=True)
+    total = loss(weight @ torch.randn(1, 2, 50), torch.randn(1, 2, 50)).loss.sum()
+    with pytest.raises(RuntimeError, match="no second derivatives"):
+        torch.autograd.grad(total, weight, create_graph=True)
+
+
+@pytest.mark.parametrize("loss", [mixit, pit])
+def test_signals_of_two_types_are_compared_in_the_better_one(loss):
+    estimates, targets = torch.randn(2, 3, 50), torch.randn(2, 2, 50)
+    expected = loss(estimates.double(), targets.double())
+    for matched in (loss(estimates.double(), targets), loss(estimates, targets.double())):
+        assert matched.loss.dtype == torch.float64
+        assert torch.allclose(matched.loss, expected.loss)
+        assert torch.equal(matched.mixing_matrix, expected.mixing_matrix)
+
+
+@pytest.mark.parametrize("loss", [mixit, pit])
+def test_no_examples_have_no_losses(loss):
+    matched = loss(torch.zeros(0, 3, 50), torch.zeros(0, 2, 50))
+    assert matched.loss.shape == (0,)
+    assert matched.mixing_matrix.shape == (0, 2, 3)
+
+
 def test_a_silent_reference_trains_its_output_to_be_silent():
     torch.manual_seed(7)
     references = torch.randn(2, 2, 200)
@@ -259,6 +284,8 @@ def test_the_loss_is_that_of_the_matrix():
         (lambda: mixit(torch.zeros(1, 2, 9), torch.zeros(1, 2, 9), admissible=torch.tensor([[0, 2]])), "0 to 1"),
         (lambda: mixit(torch.zeros(1, 2, 9), torch.zeros(1, 2, 9), admissible=torch.zeros(1, 2)), "integer tensor"),
         (lambda: pit(torch.zeros(1, 2, 9), torch.zeros(1, 3, 9)), "3 references"),
+        (lambda: mixit(torch.zeros(1, 2, 9), torch.zeros(1, 2, 9, requires_grad=True)), "detach them"),
+        (lambda: pit(torch.zeros(1, 2, 9), torch.zeros(1, 2, 9, requires_grad=True)), "detach them"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, message):

@@ -87,3 +87,33 @@ def test_no_more_than_a_window_is_read_at_once():
     list(separate_windows(bands, read, 100_000, 2000, 200))
     assert max(stop - start for start, stop in asked) <= 2000
     assert asked == sorted(asked)
+
+
+def test_one_window_fades_into_the_next():
+    levels = iter([1.0, 3.0, 2.0])
+
+    def separate(mixture):
+        level = next(levels) * torch.ones_like(mixture)
+        return torch.stack([level, mixture - level], 1)
+
+    found = separated(separate, torch.zeros(1, 2 * 900 + 200), window=800, overlap=200)[0, 0]
+    steps = found.diff()
+    assert steps.abs().max() < 2.1 / 200  # no jump anywhere
+    assert {round(value, 3) for value in found.tolist()} >= {1.0, 3.0, 2.0}
+
+
+def test_spectra_of_all_windows_so_far_tell_the_tracks():
+    torch.manual_seed(4)
+    low, _, high = bands(torch.randn(1, 3000))[0]
+    silence = torch.zeros(1000)
+    # Both are heard in the first window, only one in the second, and the other alone in the third.
+    parts = iter([(low[:1000], high[:1000]), (low[1000:2000], silence), (high[1000:2000], silence)])
+
+    def separate(mixture):
+        outputs = torch.stack(next(parts))[None].clone()
+        outputs[..., :100] = outputs[..., -100:] = 0  # silent overlaps
+        return outputs
+
+    found = separated(separate, torch.zeros(1, 3 * 900 + 100), window=1000, overlap=100)[0]
+    third = found[:, 1900:].square().sum(-1)
+    assert third[1] > 100 * third[0]

@@ -5,9 +5,11 @@ import sys
 import asteroid.models
 import pytest
 import torch
+from asteroid.masknn.norms import GlobLN
 from torch import nn
 
 from mixit_lightning.separators import AsteroidSeparator
+from mixit_lightning.separators.asteroid_layers import FusedConv1DBlock, FusedGlobLN
 
 NETWORKS = {
     "ConvTasNet": {"n_blocks": 2, "n_repeats": 1, "bn_chan": 8, "hid_chan": 16, "skip_chan": 8, "n_filters": 16},
@@ -59,14 +61,51 @@ def test_exchanged_layers_compute_what_asteroid_computes(name):
         torch.testing.assert_close(our_gradient, their_gradient, rtol=0, atol=1e-5 * largest)
 
 
-@pytest.mark.parametrize("change", [{"causal": True}, {"norm_type": "cLN"}, {"conv_kernel_size": 5}, {"skip_chan": 0}])
-def test_blocks_of_other_layers_stay_as_they_are(change):
+@pytest.mark.parametrize(
+    ("change", "blocks", "norms"),
+    [
+        ({}, 2, 5),
+        ({"skip_chan": 0}, 2, 5),
+        ({"causal": True}, 0, 0),
+        ({"norm_type": "cLN"}, 0, 0),
+        ({"conv_kernel_size": 5}, 0, 5),
+    ],
+)
+def test_blocks_of_other_layers_stay_as_they_are(change, blocks, norms):
     torch.manual_seed(0)
     config = {**NETWORKS["ConvTasNet"], **change}
     theirs = asteroid.models.ConvTasNet(n_src=2, sample_rate=8000, **config)
     mixture = torch.randn(1, 801)
     expected = theirs(mixture)
-    torch.testing.assert_close(AsteroidSeparator(theirs, "none")(mixture), expected, rtol=0, atol=1e-5)
+    separator = AsteroidSeparator(theirs, "none")
+    torch.testing.assert_close(separator(mixture), expected, rtol=0, atol=1e-5)
+    assert sum(isinstance(module, FusedConv1DBlock) for module in separator.modules()) == blocks
+    assert sum(isinstance(module, FusedGlobLN) for module in separator.modules()) == norms
+
+
+def test_layers_that_someone_changed_are_called():
+    class Shifted(GlobLN):
+        def forward(self, x, EPS=1e-8):
+            return super().forward(x, EPS) + 1
+
+    class Absolute(nn.PReLU):
+        def forward(self, x):
+            return x.abs()
+
+    for place, layer in ((2, Shifted(16)), (1, Absolute())):
+        theirs = network()
+        for block in theirs.masker.TCN:
+            block.shared_block[place] = layer
+        expected = theirs(torch.ones(1, 801))
+        torch.testing.assert_close(AsteroidSeparator(theirs, "none")(torch.ones(1, 801)), expected)
+
+
+def test_a_weight_that_a_hook_makes_is_trained():
+    separator = AsteroidSeparator(network())
+    convolution = nn.utils.spectral_norm(separator.network.masker.TCN[0].shared_block[3])
+    for _ in range(2):
+        separator(torch.randn(1, 801)).square().sum().backward()
+    assert convolution.weight_orig.grad.abs().sum() > 0
 
 
 def test_kinds_of_mixture_consistency():

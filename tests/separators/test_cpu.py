@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 from mixit_lightning.separators import cpu
+from mixit_lightning.separators.tdcnpp import Block
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,56 @@ def test_strides_do_not_matter():
         rtol=0,
         atol=0,
     )
+
+
+def make_block():
+    torch.manual_seed(0)
+    block = Block(4, 6, dilation=2, scale=0.9)
+    with torch.no_grad():
+        for parameter in block.parameters():  # gains of one and offsets of zero would hide a mix-up
+            parameter += 0.1 * torch.randn_like(parameter)
+    return block.double()
+
+
+def values(block, x):
+    y = block(x)
+    return [y.detach(), *torch.autograd.grad(y.square().sum(), list(block.parameters()))]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often a block was computed the fast way."""
+    seen = []
+    fast = cpu.conv_block
+    monkeypatch.setattr(cpu, "conv_block", lambda *arguments: seen.append(1) or fast(*arguments))
+    return seen
+
+
+def test_a_block_of_tdcnpp_is_computed_this_way_and_by_its_layers_alike(calls):
+    block, x = make_block(), torch.randn(3, 4, 20, dtype=torch.float64)
+    fast = values(block, x)
+    assert len(calls) == 1
+    seen = []
+    block.norm1.register_forward_hook(lambda *arguments: seen.append(1))
+    torch.testing.assert_close(fast, values(block, x))
+    assert len(seen) == len(calls) == 1  # a hook is called, and so are the layers
+
+
+def test_no_examples_have_no_gradients(calls):
+    block = make_block()
+    block(torch.zeros(0, 4, 20, dtype=torch.float64)).sum().backward()
+    assert not calls
+
+
+def test_second_derivatives_are_refused():
+    x = torch.randn(1, 4, 20, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(RuntimeError, match="no second derivatives"):
+        torch.autograd.grad(make_block()(x).sum(), x, create_graph=True)
+
+
+def test_a_tracer_sees_the_layers(calls):
+    x = torch.randn(1, 4, 20, dtype=torch.float64)
+    block = make_block()
+    traced = torch.jit.trace(block, x, check_trace=False)
+    assert not calls
+    torch.testing.assert_close(traced(x), block(x))

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch._dynamo.utils import counters
 from torch._inductor import config as inductor
 
 from mixit_lightning.training.checkpoints import load_checkpoint
@@ -38,7 +39,9 @@ def test_compiled_training_is_stopped_resumed_and_evaluated_like_any_other(tiny,
     with pytest.raises(RuntimeError, match="stopped"):
         train(config)
     monkeypatch.setattr(SeparationModule, "training_step", whole_step)
+    compiled = counters["stats"]["unique_graphs"]
     folder = train(config)
+    assert counters["stats"]["unique_graphs"] > compiled
     assert capsys.readouterr().out.count("trainer.compile: took") == 2
     resumed = weights(folder)
     assert resumed.keys() == plain.keys()

@@ -1,4 +1,4 @@
-"""Stretches of the commonest file, a 16-bit WAV of one channel, without a decoder: in a third of the time."""
+"""Stretches of the commonest file, a 16-bit WAV of one channel, without a decoder, which took several times as long."""
 
 import os
 import struct
@@ -20,7 +20,7 @@ def read_plain_wav(path: Path, start: int, frames: int | None) -> np.ndarray | N
         None for any other file, and for one that is missing, damaged or too short: that is for a library to tell.
     """
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - Path.open takes twice as long
+        with path.open("rb", buffering=0) as file:
             header = os.pread(file.fileno(), HEADER.size, 0)
             if len(header) < HEADER.size:
                 return None

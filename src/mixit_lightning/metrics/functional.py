@@ -77,11 +77,16 @@ def separation_scores(estimates: Tensor, references: Tensor, mixtures: Tensor) -
         estimates: `(batch, output, time)`.
         references: `(batch, reference, time)`, at most as many with sound as there are outputs.
         mixtures: `(batch, time)`, the input.
+
+    Raises:
+        ValueError: more references with sound than outputs.
     """
     outputs, sources, inputs = coordinates(estimates, references, mixtures[:, None])
     energies, source_energies = outputs.square().sum(-1), sources.square().sum(-1)
     active = is_active(source_energies, references.shape[-1])
     counts = active.sum(-1)
+    if len(counts) and counts.max() > outputs.shape[1]:
+        raise ValueError(f"{counts.max()} references with sound cannot be matched to {outputs.shape[1]} outputs")
     per_example = ("input_si_snr", "si_snr", "si_snri", "one_source", "si_snri_oracle_remix")
     values = {
         name: torch.full(counts.shape, torch.nan, dtype=torch.float64, device=estimates.device)

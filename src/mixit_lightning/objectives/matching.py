@@ -5,7 +5,6 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from .admissible import AdmissibleSet, as_admissible_set, mixit_set
@@ -48,7 +47,8 @@ def mixit(
         search: `exact`, or `least_squares`, see `least_squares_mixing_matrix`.
 
     Raises:
-        ValueError: shapes that do not fit, too many assignments for an exact search, or a restricted set for the other.
+        ValueError: shapes that do not fit, mixtures that ask for a gradient, too many assignments for an exact search,
+            or a restricted set for the other.
 
     Example:
         >>> mixtures = torch.eye(2)[None]
@@ -56,7 +56,7 @@ def mixit(
         >>> matched.mixing_matrix[0].tolist(), round(matched.loss.item(), 2)
         ([[0.0, 1.0], [1.0, 0.0]], -30.0)
     """
-    check_shapes(estimates, mixtures, "mixtures (batch, mixture, time)")
+    check_signals(estimates, mixtures, "mixtures (batch, mixture, time)")
     num_outputs, num_mixtures = estimates.shape[1], mixtures.shape[1]
     if num_mixtures < 2:
         raise ValueError("MixIT needs at least two mixtures an example")
@@ -103,14 +103,14 @@ def pit(
         The loss, and the matrix `(batch, reference, output)` of the references given, without the padding.
 
     Raises:
-        ValueError: more references than outputs, or shapes that do not fit.
+        ValueError: more references than outputs, shapes that do not fit, or references that ask for a gradient.
 
     Example:
         >>> references = torch.eye(2)[None]
         >>> pit(torch.eye(2)[None, [1, 0]], references).mixing_matrix[0].tolist()
         [[0.0, 1.0], [1.0, 0.0]]
     """
-    check_shapes(estimates, references, "references (batch, reference, time)")
+    check_signals(estimates, references, "references (batch, reference, time)")
     num_outputs, num_references = estimates.shape[1], references.shape[1]
     if num_references > num_outputs:
         raise ValueError(f"{num_references} references cannot be matched to {num_outputs} outputs")
@@ -165,7 +165,7 @@ class RemixLoss(torch.autograd.Function):
 
     Of anything as long as the signals it keeps the error alone, and writes the gradient of the estimates alone; with
     torch's derivatives the loss of four outputs would take about half as long again. No gradient flows into anything
-    but the estimates, and second derivatives are not offered.
+    but the estimates, and second derivatives are refused.
     """
 
     @staticmethod
@@ -179,9 +179,10 @@ class RemixLoss(torch.autograd.Function):
         return (energy / scale).log10_().mean(-1).mul_(10).to(error.dtype)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """The gradient of the estimates."""
+        if torch.is_grad_enabled():  # torch's own decorator would be silent, as a loss has nothing behind it
+            raise RuntimeError("the losses have no second derivatives; call backward without create_graph")
         error, mixing_matrix, energy = ctx.saved_tensors
         slopes = (20 / math.log(10) / error.shape[1]) * gradients[0][:, None] / energy
         with torch.autocast(error.device.type, enabled=False):
@@ -204,8 +205,10 @@ def check_search(search: str, *, restricted: bool) -> None:
         raise ValueError("objective.search=least_squares goes with all assignments only; set objective.search=exact")
 
 
-def check_shapes(estimates: Tensor, targets: Tensor, what: str) -> None:
-    """Refuse tensors that are not three-dimensional, or of other batches and lengths."""
+def check_signals(estimates: Tensor, targets: Tensor, what: str) -> None:
+    """Refuse tensors that are not three-dimensional, of other batches and lengths, or whose gradient would be lost."""
+    if targets.requires_grad:
+        raise ValueError(f"{what} ask for a gradient, and none flows into them; detach them")
     if estimates.ndim != 3 or targets.ndim != 3 or estimates.shape[::2] != targets.shape[::2]:
         raise ValueError(
             f"estimates (batch, output, time) {tuple(estimates.shape)} and {what} {tuple(targets.shape)} "

@@ -115,7 +115,7 @@ def best_permutation(costs: Tensor) -> Tensor:
     """
     # Of outputs that diverged, the loss tells.
     outputs = [linear_sum_assignment(table)[1] for table in costs.nan_to_num().cpu().numpy()]
-    chosen = torch.from_numpy(np.stack(outputs)).to(costs.device)
+    chosen = torch.from_numpy(np.array(outputs, dtype=np.int64).reshape(costs.shape[:2])).to(costs.device)
     return torch.zeros_like(costs).scatter_(2, chosen[:, :, None], 1)
 
 

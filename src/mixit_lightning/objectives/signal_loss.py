@@ -71,16 +71,19 @@ def threshold(max_snr: float) -> float:
 
 
 class full_precision:
-    """Autocast off, and half-precision tensors in float32, for losses and searches that must not lose digits."""
+    """Autocast off, and tensors in one type, float32 or better, for losses and searches that must not lose digits."""
 
     def __init__(self, *tensors: Tensor) -> None:
         self.tensors = tensors
         self.autocast = torch.autocast(tensors[0].device.type, enabled=False)
 
     def __enter__(self) -> tuple[Tensor, ...]:
-        """Enter, giving the tensors in float32 or better."""
+        """Enter, giving the tensors in one type, float32 or better."""
         self.autocast.__enter__()
-        return tuple(tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in self.tensors)
+        dtype = torch.float32
+        for tensor in self.tensors:
+            dtype = torch.promote_types(dtype, tensor.dtype)
+        return tuple(tensor.to(dtype) for tensor in self.tensors)
 
     def __exit__(self, *exception: object) -> None:
         """Give autocast back."""

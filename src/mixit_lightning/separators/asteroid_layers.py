@@ -14,7 +14,7 @@ EPSILON = 1e-8
 def exchange_layers(network: nn.Module) -> None:
     """Let the layers of a network that this file knows compute their values its way.
 
-    Only their class changes: parameters, their names and hooks stay.
+    Only their class changes: parameters and their names stay, and a block whose layers have hooks calls them as ever.
     """
     for module in network.modules():
         if type(module) is GlobLN:
@@ -38,7 +38,7 @@ class FusedConv1DBlock(Conv1DBlock):
         """Map (batch, channel, frame) to what goes to the next block, and to the masks if the network wants that."""
         widen, *layers = self.shared_block
         y = widen(x)
-        if cpu.suits(y):
+        if cpu.suits(y, layers):
             prelu1, norm1, conv, prelu2, norm2 = layers
             first = cpu.RectifiedNorm(prelu1.weight, norm1.gamma, norm1.beta)
             second = cpu.RectifiedNorm(prelu2.weight, norm2.gamma, norm2.beta)
@@ -55,9 +55,9 @@ def _fits(block: Conv1DBlock) -> bool:
     """Whether a block is made of the layers of `cpu.conv_block`, which a causal one, for instance, is not."""
     _, prelu1, norm1, conv, prelu2, norm2 = block.shared_block
     return (
-        isinstance(norm1, GlobLN)
-        and isinstance(norm2, GlobLN)
+        {type(norm1), type(norm2)} <= {GlobLN, FusedGlobLN}
+        and type(prelu1) is type(prelu2) is nn.PReLU
         and prelu1.num_parameters == prelu2.num_parameters == 1
-        and isinstance(conv, nn.Conv1d)
+        and type(conv) is nn.Conv1d
         and (conv.kernel_size, conv.stride, conv.padding) == ((3,), (1,), conv.dilation)
     )

@@ -2,16 +2,18 @@
 
 There the dense layers run at the speed of the arithmetic, and everything else at the speed of memory. So rectifiers,
 norms and convolution are done an example at a time, which the cache holds from one operation to the next, and of all
-that lies between only the output of the convolution is kept for the backward pass. Torch's own derivatives of
+that lies between the two only the output of the convolution is kept for the backward pass. Torch's own derivatives of
 rectifier and depthwise convolution are slow on the CPU besides.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch import Tensor, nn
 from torch.nn import functional
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class RectifiedNorm(NamedTuple):
@@ -32,9 +34,19 @@ class Norm(NamedTuple):
     epsilon: float
 
 
-def suits(x: Tensor) -> bool:
-    """Whether activations are better given to `conv_block` than to torch's own layers."""
-    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and not torch.compiler.is_compiling()
+def suits(x: Tensor, layers: Iterable[nn.Module]) -> bool:
+    """Whether activations are better given to `conv_block` than to these layers, which then are not called.
+
+    So they must have no hooks, which someone waits for, or which make the parameters. A compiler and a tracer want to
+    see the layers.
+    """
+    return (
+        x.device.type == "cpu"
+        and x.dtype in (torch.float32, torch.float64)
+        and len(x) > 0
+        and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+        and not any(getattr(layer, hooks) for layer in layers for hooks in HOOKS)
+    )
 
 
 def conv_block(
@@ -42,7 +54,7 @@ def conv_block(
 ) -> Tensor:
     """Rectifier, norm, depthwise convolution with zeros beyond both ends, rectifier, norm.
 
-    The values are those of torch's layers up to rounding. Second derivatives are not offered.
+    The values are those of torch's layers up to rounding. Second derivatives are refused.
 
     Args:
         x: (batch, channel, frame).
@@ -78,8 +90,9 @@ class _ConvBlock(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("cpu.conv_block has no second derivatives; call backward without create_graph")
         of_y = gradients[0].contiguous()
         x, convolved, slope1, gamma1, beta1, taps, slope2, gamma2 = ctx.saved_tensors
         earlier, later = slice(None, -ctx.dilation), slice(ctx.dilation, None)

@@ -193,7 +193,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, bottleneck, frame) to the same shape."""
         y = self.widen(x)
-        if cpu.suits(y):
+        if cpu.suits(y, (self.prelu1, self.norm1, self.conv, self.prelu2, self.norm2)):
             first, second = (
                 cpu.RectifiedNorm(prelu.slope, *(parameter.expand(y.shape[1]) for parameter in (norm.gamma, norm.beta)))
                 for prelu, norm in ((self.prelu1, self.norm1), (self.prelu2, self.norm2))

@@ -31,7 +31,9 @@ class Compilation(Callback):
         assert isinstance(pl_module, SeparationModule)
         separator, device = pl_module.separator, pl_module.device
         inputs = pl_module.objective.examples(batch.mixtures, batch.references).inputs
+        torch.compiler.set_stance("default")
         separator.compile()
+        buffers = {name: buffer.clone() for name, buffer in separator.named_buffers()}
         start = time.monotonic()
         random = torch.random.fork_rng([device] if device.type == "cuda" else [])
         try:
@@ -44,6 +46,15 @@ class Compilation(Callback):
         else:
             torch.compiler.set_stance("eager_on_recompile")
             print(f"trainer.compile: took {time.monotonic() - start:.0f} s")
+        with torch.no_grad():  # running means of norms, where a network has any
+            for name, buffer in separator.named_buffers():
+                buffer.copy_(buffers[name])
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """The same for a training that was stopped."""
+        torch.compiler.set_stance("default")
 
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Leave torch's settings as they were."""

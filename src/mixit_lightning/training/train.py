@@ -135,7 +135,7 @@ def build_trainer(config: Config, loggers: list[Logger], origin: dict[str, Any])
         enable_version_counter=False,
     )
     described = settings.trainer.copy()
-    compilation = [Compilation()] if described.pop("compile") else []
+    compilation = [Compilation()] if described.pop("compile", False) else []
     checkpoints = AtomicCheckpointIO({"settings": portable(config.plain(), PLACES), "provenance": origin})
     options |= {"callbacks": [best, EpochLines(), *compilation], "logger": loggers, "plugins": [checkpoints]}
     return build(OmegaConf.create({"trainer": described}), "trainer", **options)

@@ -39,9 +39,10 @@ def test_compiled_training_is_stopped_resumed_and_evaluated_like_any_other(tiny,
     with pytest.raises(RuntimeError, match="stopped"):
         train(config)
     monkeypatch.setattr(SeparationModule, "training_step", whole_step)
-    compiled = counters["stats"]["unique_graphs"]
+    torch._dynamo.reset()  # as a new process would
+    counters.clear()
     folder = train(config)
-    assert counters["stats"]["unique_graphs"] > compiled
+    assert counters["stats"]["unique_graphs"]  # what was stopped left no setting that keeps it from compiling
     assert capsys.readouterr().out.count("trainer.compile: took") == 2
     resumed = weights(folder)
     assert resumed.keys() == plain.keys()

@@ -96,7 +96,7 @@ def assert_equals_loop(outputs: int, mixtures: int) -> None:
 def measure(quick: bool) -> Iterator[Row]:
     """The rows of the table."""
     keep_freed_memory()  # as training does; asteroid gains as well
-    rounds = 5 if quick else 15
+    rounds = 3 if quick else 15
     per_assignment = 0.0
     for outputs, goal in ((4, 50.0), (8, 800.0)):
         assert_equal(outputs)

@@ -58,7 +58,7 @@ def measure(quick: bool) -> Iterator[Row]:
             torch.testing.assert_close(value, results["pit"][0], rtol=0, atol=1e-4)
             torch.testing.assert_close(gradient, results["pit"][1], rtol=1e-4, atol=1e-8)
         sides["limit"] = limit(estimates, references)
-        times = in_turns(sides, 5 if quick else 15)
+        times = in_turns(sides, 3 if quick else 15)
         for peer in list(LOSSES)[1:]:
             yield Row(
                 f"PIT loss, forward and backward, B={BATCH}, 4 s at 8 kHz, {sources} sources",

@@ -60,7 +60,7 @@ def measure(quick: bool) -> Iterator[Row]:
     keep_freed_memory()
     torch.manual_seed(1)
     network = TDCNpp(sample_rate=RATE, bottleneck=64, conv_channels=128, repeats=2).eval()
-    waveform = sounds(60 if quick else 600)
+    waveform = sounds(40 if quick else 600)
     separator = Separator(network, RATE, 4, window=WINDOW, overlap=OVERLAP, device="cpu")
     window = int(WINDOW * RATE)
     asteroid = LambdaOverlapAdd(ForAsteroid(network), 4, window, window // 2, reorder_chunks=True)
@@ -70,7 +70,7 @@ def measure(quick: bool) -> Iterator[Row]:
         "asteroid": lambda: asteroid(waveform[None, None]),
         "network alone": lambda: [network(piece[None]) for piece in pieces],
     }
-    times = in_turns(sides, 3 if quick else 7, warm_up=1)
+    times = in_turns(sides, 2 if quick else 7, warm_up=1)
     assert torch.allclose(separator.separate(waveform, RATE).sum(0), waveform, atol=1e-4)
     yield Row(
         f"separating {len(waveform) / RATE:.0f} s at 16 kHz in windows of 30 s",
@@ -88,7 +88,7 @@ def measure(quick: bool) -> Iterator[Row]:
         1.2,
         at_most=True,
     )
-    part = waveform[: 60 * RATE]
+    part = sounds(40 if quick else 60)
     whole = network(part[None])[0]
     *starts, length = window_starts(len(part), window, int(OVERLAP * RATE))
     ours = [(start, previous + length) for previous, start in itertools.pairwise(starts)]

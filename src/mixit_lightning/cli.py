@@ -254,7 +254,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("settings", nargs="*", metavar=words[0], help=words[1])
     for name, what in (("doctor", "findings"), ("separate", "a summary")):
         commands.choices[name].add_argument("--json", action="store_true", help=f"print {what} as JSON")
-    parsed = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    parsed = parser.parse_args(sorted(words, key="--json".__eq__))  # argparse takes no settings behind an option
     settings = parsed.settings + (["--json"] if getattr(parsed, "json", False) else [])
     warnings.filterwarnings("ignore", module="(lightning|torchmetrics|asteroid|torch)")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

@@ -85,7 +85,7 @@ def test_a_folder_says_what_was_skipped_and_goes_on_where_it_was(save, tmp_path,
 
 def test_silent_outputs_are_dropped_below_a_level(save, tmp_path, capsys):
     soundfile.write(tmp_path / "a.wav", noise(1, 8000), 8000)
-    assert separate(save, tmp_path / "a.wav", tmp_path / "out", "silent_below=0", "--json") == 0
+    assert separate(save, tmp_path / "a.wav", tmp_path / "out", "--json", "silent_below=0") == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["recordings"][0]["dropped"] == ["output_1.wav", "output_2.wav", "output_3.wav"]
     assert [path.name for path in (tmp_path / "out" / "a").iterdir()] == ["separation.json"]

@@ -254,9 +254,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("settings", nargs="*", metavar=words[0], help=words[1])
     for name, what in (("doctor", "findings"), ("separate", "a summary")):
         commands.choices[name].add_argument("--json", action="store_true", help=f"print {what} as JSON")
-    words = sys.argv[1:] if arguments is None else arguments
+    given = sys.argv[1:] if arguments is None else arguments
     # argparse takes no settings behind an option
-    parsed = parser.parse_args(sorted(words, key=lambda word: word == "--json"))
+    parsed = parser.parse_args(sorted(given, key=lambda word: word == "--json"))
     settings = parsed.settings + (["--json"] if getattr(parsed, "json", False) else [])
     warnings.filterwarnings("ignore", module="(lightning|torchmetrics|asteroid|torch)")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

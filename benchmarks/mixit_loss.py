@@ -33,28 +33,28 @@ def signals(outputs: int, mixtures: int = 2, batch: int = BATCH, time: int = TIM
     return estimates.requires_grad_(), targets
 
 
-def ours(estimates: Tensor, mixtures: Tensor) -> Callable[[], Tensor]:
-    """A call is forward and backward, and returns the loss."""
+def forward_and_backward(
+    loss: Callable[[Tensor, Tensor], Tensor], estimates: Tensor, targets: Tensor
+) -> Callable[[], Tensor]:
+    """A call returns the loss and leaves the gradient."""
 
     def call() -> Tensor:
         estimates.grad = None
-        loss = mixit(estimates, mixtures, max_snr=NO_THRESHOLD).loss.mean()
-        loss.backward()
-        return loss.detach()
+        value = loss(estimates, targets)
+        value.backward()
+        return value.detach()
 
     return call
+
+
+def ours(estimates: Tensor, mixtures: Tensor) -> Callable[[], Tensor]:
+    """Our loss."""
+    return forward_and_backward(lambda *both: mixit(*both, max_snr=NO_THRESHOLD).loss.mean(), estimates, mixtures)
 
 
 def asteroid(estimates: Tensor, mixtures: Tensor) -> Callable[[], Tensor]:
-    """The same of asteroid."""
-
-    def call() -> Tensor:
-        estimates.grad = None
-        loss = ASTEROID(estimates, mixtures)
-        loss.backward()
-        return loss.detach()
-
-    return call
+    """Asteroid's."""
+    return forward_and_backward(ASTEROID, estimates, mixtures)
 
 
 def limit(estimates: Tensor, mixtures: Tensor) -> Callable[[], None]:

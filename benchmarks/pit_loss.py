@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 from asteroid.losses import PITLossWrapper, pairwise_neg_snr
 from harness import Row, Spread, in_turns, medians, run
-from mixit_loss import BATCH, NO_THRESHOLD, limit, signals
+from mixit_loss import BATCH, NO_THRESHOLD, forward_and_backward, limit, signals
 from torch import Tensor
 from torchmetrics.functional import signal_noise_ratio
 from torchmetrics.functional.audio import permutation_invariant_training
@@ -28,20 +28,6 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         -permutation_invariant_training(estimates, references, signal_noise_ratio, eval_func="max")[0].mean()
     ),
 }
-
-
-def forward_and_backward(
-    loss: Callable[[Tensor, Tensor], Tensor], estimates: Tensor, references: Tensor
-) -> Callable[[], Tensor]:
-    """A call returns the loss and leaves the gradient."""
-
-    def call() -> Tensor:
-        estimates.grad = None
-        value = loss(estimates, references)
-        value.backward()
-        return value.detach()
-
-    return call
 
 
 def measure(quick: bool) -> Iterator[Row]:

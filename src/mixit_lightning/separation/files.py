@@ -2,14 +2,10 @@
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,16 +16,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from torch import Tensor
 
 from ..data.audio import is_cut_off, reason
+from ..data.formats import CONTAINERS, RECORDINGS, opened, recordings_below
 from ..errors import UserError
 from ..memory import keep_freed_memory
 from .separator import Separator
 
 RECORD = "separation.json"
 """In the folder of a recording: what was separated, by what and how."""
-
-RECORDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".rf64", ".w64")
-CONTAINERS = (".mp4", ".m4a", ".mkv", ".mov", ".webm", ".avi")
-"""What is looked for in a folder; a single file may be called anything."""
 
 BAR = TaskID(0)
 
@@ -101,13 +94,7 @@ def places_of(source: Path, target: Path) -> dict[Path, Path]:
         return {source: target / source.stem}
     if not source.is_dir():
         raise UserError(f"input={source}: no such file or folder")
-    found = sorted(
-        Path(parent, name)
-        for parent, _, names in os.walk(source)
-        for name in names
-        if name.lower().endswith(RECORDINGS + CONTAINERS)
-        and not Path(parent).resolve().is_relative_to(target.resolve())
-    )
+    found = [path for path in recordings_below(source) if not path.parent.resolve().is_relative_to(target.resolve())]
     if not found:
         raise UserError(f"input={source}: no recordings below it ({', '.join(RECORDINGS + CONTAINERS)})")
     counts = Counter(path.with_suffix("") for path in found)
@@ -236,51 +223,6 @@ class Reader:
         self.kept = torch.cat([self.kept[:, start - self.start :], fresh], -1)
         self.start = start
         return self.kept
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[soundfile.SoundFile]:
-    """A recording, open at its beginning; the sound of a film is decoded into a temporary file first.
-
-    Raises:
-        UserError: it is no audio, or empty.
-    """
-    with TemporaryDirectory() as folder:
-        try:
-            file = soundfile.SoundFile(str(path))
-        except (soundfile.LibsndfileError, OSError) as error:
-            if path.suffix.lower() not in CONTAINERS:
-                raise UserError(f"{path}: cannot be read as audio ({reason(error)}); replace or remove it") from error
-            file = soundfile.SoundFile(str(decode(path, Path(folder, "sound.wav"))))
-        with file:
-            if not file.frames:
-                raise UserError(f"{path}: holds no samples; replace or remove it")
-            yield file
-
-
-def decode(path: Path, target: Path) -> Path:
-    """Write the first sound track of a film as WAV.
-
-    Raises:
-        UserError: no decoder is installed, or there is no sound in it.
-    """
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise UserError(f"{path}: `pip install av` to read the sound of films, or convert it to WAV") from error
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.audio:
-                raise UserError(f"{path}: has no sound track; remove it")
-            stream = container.streams.audio[0]
-            resampler = av.AudioResampler("flt", stream.layout, stream.rate)
-            with soundfile.SoundFile(str(target), "w", stream.rate, stream.layout.nb_channels, "FLOAT") as file:
-                for frame in container.decode(stream):
-                    for part in resampler.resample(frame):
-                        file.write(part.to_ndarray().reshape(-1, stream.layout.nb_channels))
-    except av.error.FFmpegError as error:
-        raise UserError(f"{path}: cannot be decoded ({error.strerror}); replace or remove it") from error
-    return target
 
 
 def progress_bar(quiet: bool) -> Progress:

@@ -1,0 +1,74 @@
+"""What counts as a recording, whoever made it, and how to open it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import soundfile
+
+from ..errors import UserError
+from .audio import reason
+
+RECORDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".rf64", ".w64")
+CONTAINERS = (".mp4", ".m4a", ".mkv", ".mov", ".webm", ".avi")
+"""What is looked for in a folder; a single file may be called anything."""
+
+
+def recordings_below(folder: Path) -> list[Path]:
+    """All recordings below a folder, hidden ones and links to folders left out, in an order that no disk changes."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(parent, name)
+            for name in names
+            if name.lower().endswith(RECORDINGS + CONTAINERS) and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[soundfile.SoundFile]:
+    """A recording, open at its beginning; the sound of a film is decoded into a temporary file first.
+
+    Raises:
+        UserError: it is no audio, or empty.
+    """
+    with TemporaryDirectory() as folder:
+        try:
+            file = soundfile.SoundFile(str(path))
+        except (soundfile.LibsndfileError, OSError) as error:
+            if path.suffix.lower() not in CONTAINERS:
+                raise UserError(f"{path}: cannot be read as audio ({reason(error)}); replace or remove it") from error
+            file = soundfile.SoundFile(str(decode(path, Path(folder, "sound.wav"))))
+        with file:
+            if not file.frames:
+                raise UserError(f"{path}: holds no samples; replace or remove it")
+            yield file
+
+
+def decode(path: Path, target: Path) -> Path:
+    """Write the first sound track of a film as WAV.
+
+    Raises:
+        UserError: no decoder is installed, or there is no sound in it.
+    """
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise UserError(f"{path}: `pip install av` to read the sound of films, or convert it to WAV") from error
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise UserError(f"{path}: has no sound track; remove it")
+            stream = container.streams.audio[0]
+            resampler = av.AudioResampler("flt", stream.layout, stream.rate)
+            with soundfile.SoundFile(str(target), "w", stream.rate, stream.layout.nb_channels, "FLOAT") as file:
+                for frame in container.decode(stream):
+                    for part in resampler.resample(frame):
+                        file.write(part.to_ndarray().reshape(-1, stream.layout.nb_channels))
+    except av.error.FFmpegError as error:
+        raise UserError(f"{path}: cannot be decoded ({error.strerror}); replace or remove it") from error
+    return target

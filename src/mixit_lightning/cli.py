@@ -7,8 +7,12 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import UserError
+
+if TYPE_CHECKING:
+    from .config import Config
 
 
 def run_train(overrides: Sequence[str]) -> None:
@@ -23,6 +27,22 @@ def run_train(overrides: Sequence[str]) -> None:
         train(config)
         evaluate(config)
     show(config.folder)
+    if config.settings.get("separate_into"):
+        separate_data(config)
+
+
+def separate_data(config: "Config") -> None:
+    """Separate all of a run's data with its best checkpoint, and say what was of no use."""
+    import json
+
+    from .config import build
+
+    skipped = build(config.settings, "datamodule").skipped()
+    checkpoint = config.folder / "checkpoints" / "best.ckpt"
+    places = {"checkpoint": checkpoint, "input": config.settings.data, "output": config.settings.separate_into}
+    run_separate([f"{key}={json.dumps(str(place), ensure_ascii=False)}" for key, place in places.items()])
+    for name, why in skipped.items():
+        print(f"not trained on {name}: {why}")
 
 
 def run_evaluate(overrides: Sequence[str]) -> None:
@@ -57,22 +77,20 @@ def run_doctor(overrides: Sequence[str]) -> None:
     import json
 
     from .config import build, load_config
-    from .doctor.diagnosis import examine, show
 
     words = [word for word in overrides if word != "--json"]
     config = load_config(words)
-    inventories = build(config.settings, "datamodule").inventories()
-    if not inventories:
-        raise UserError(f"recipe {config.settings.recipe} generates its sounds; there are no files to look at")
     as_json = len(words) < len(overrides)
-    diagnoses = [examine(inventory, quiet=as_json) for inventory in inventories]
+    looks = build(config.settings, "datamodule").look(quiet=as_json)
+    if not looks:
+        raise UserError(f"recipe {config.settings.recipe} generates its sounds; there are no files to look at")
     if as_json:
-        plain = [diagnosis.plain() for diagnosis in diagnoses]
+        plain = [look.plain() for look in looks]
         print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=2))
     else:
-        for diagnosis in diagnoses:
-            show(diagnosis)
-    if not all(diagnosis.healthy for diagnosis in diagnoses):
+        for look in looks:
+            look.show()
+    if not all(look.healthy for look in looks):
         raise SystemExit(1)
 
 
@@ -105,6 +123,13 @@ def run_separate(overrides: Sequence[str]) -> None:
         print(json.dumps(summary, indent=2))
     else:
         show(summary)
+
+
+def run_listen(overrides: Sequence[str]) -> None:
+    """Serve a page on this machine to separate recordings with checkpoint=FILE, listen to the outputs and mix them."""
+    from .config import build, load_described
+
+    build(load_described("listen", overrides), "listen")
 
 
 def run_compare(words: Sequence[str]) -> None:
@@ -229,6 +254,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "doctor": run_doctor,
     "rooms": run_rooms,
     "separate": run_separate,
+    "listen": run_listen,
     "train": run_train,
     "evaluate": run_evaluate,
     "report": run_report,

@@ -36,8 +36,14 @@ NOT_PART_OF_A_RUN = (
     "trainer.enable_progress_bar",
     "trainer.compile",
     "datamodule.num_workers",
+    "datamodule.index",
+    "separate_into",
 )
 """Settings that change where a run is, how it is shown and how fast it is, not what it computes; nor its name."""
+
+
+PROPOSED = "proposed"
+"""Value of a setting that a recipe's `proposals` is asked for."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +120,36 @@ def load_config(arguments: Iterable[str], *, makes_data: bool = False) -> Config
     settings.run = name
     # So that `_target_: speech_folder.SpeechFolder` is found, and recipes that change another one's settings find its.
     sys.path[:0] = [str(ROOT / "recipes" / name) for name in recipe_names()]
+    take_proposals(settings, folder / name)
     try:
         OmegaConf.resolve(settings)
     except OmegaConfBaseException as error:
         # A resolver of ours explains itself.
         raise UserError(first_line(error).removeprefix("UserError raised while resolving interpolation: ")) from error
     return Config(settings, folder / name)
+
+
+def take_proposals(settings: DictConfig, folder: Path) -> None:
+    """Give every setting that is `proposed` the value that a run in the folder has, or else the recipe's `proposals`.
+
+    Raises:
+        UserError: the recipe cannot propose anything.
+    """
+    open_keys = [key for key in keys(settings) if str(plainly(settings, key)) == PROPOSED]
+    path = folder / "config.yaml"
+    if open_keys:
+        earlier = OmegaConf.load(path) if path.is_file() else None
+        values = {key: OmegaConf.select(earlier, key) for key in open_keys} if earlier else build(settings, "proposals")
+        for key in open_keys:
+            OmegaConf.update(settings, key, values[key])
+    settings.pop("proposals", None)
+
+
+def plainly(settings: DictConfig, key: str) -> Any:
+    """The value of a key, if it stands there itself."""
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(settings, parent) if parent else settings
+    return None if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name) else node[name]
 
 
 def check_checkout() -> None:

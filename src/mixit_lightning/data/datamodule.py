@@ -1,13 +1,14 @@
 """The DataModule that recipes fill in with their training and evaluation mixtures."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import lightning
 import torch
 from torch.utils.data import DataLoader
 
-from ..doctor.inventory import Inventory
+from ..doctor.inventory import Inventory, Look
 from ..errors import UserError
 from .batches import DrawnBatch, EvaluationDataset, TrainingDataset, TrainingSampler
 from .mixture import EvaluationBatch, EvaluationMixtures, TrainingBatch, TrainingMixtures
@@ -133,6 +134,16 @@ class MixtureDataModule(lightning.LightningDataModule):
         """Those of all sets that mixtures come from."""
         inventory = self.inventory()
         return [] if inventory is None else [inventory]
+
+    def look(self, quiet: bool) -> Sequence[Look]:
+        """What the doctor says of all these sets; `quiet` is without progress."""
+        from ..doctor.diagnosis import examine  # which reads audio by this package
+
+        return [examine(inventory, quiet=quiet) for inventory in self.inventories()]
+
+    def skipped(self) -> dict[str, str]:
+        """Recordings of the set that are not used, by name, and why."""
+        return {}
 
     def domains(self) -> dict[str, "MixtureDataModule"]:
         """What a test is made of, by name; the first is what results are about."""

@@ -77,6 +77,29 @@ class Diagnosis:
             "findings": [asdict(finding) for finding in self.findings],
         }
 
+    def show(self, limit: int = 10) -> None:
+        """Print a table of the set and the findings, at most `limit` of a kind."""
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+
+        console = Console(soft_wrap=True)
+        table = Table("split", "items", "standard set", "hours", title=escape(str(self.root)), title_justify="left")
+        for split, count in self.counts.items():
+            note = " (an excerpt)" if count["standard"] and count["found"] < SUBSET * count["standard"] else ""
+            table.add_row(split, f"{count['found']}{note}", str(count["standard"] or "-"), f"{count['hours']:.2f}")
+        console.print(table)
+        printed: Counter[str] = Counter()
+        totals = Counter(finding.check for finding in self.findings)
+        for finding in self.findings:
+            printed[finding.check] += 1
+            if printed[finding.check] <= limit:
+                print(f"{finding.severity}: {finding.check}: {finding.file}\n  {finding.message}; {finding.cure}")
+            elif printed[finding.check] == limit + 1:
+                print(f"{finding.check}: {totals[finding.check] - limit} more; --json lists all")
+        errors = sum(finding.severity == "error" for finding in self.findings)
+        print(f"{errors} errors, {len(self.findings) - errors} warnings")
+
 
 def examine(inventory: Inventory, *, quiet: bool = False) -> Diagnosis:
     """Look at names, headers and all samples, with progress unless `quiet`."""
@@ -325,27 +348,3 @@ def wrong_channel(inventory: Inventory, split: str, members: list[tuple[Item, It
                 "one is another recording, such as the second microphone's (wv2)",
                 cure,
             )
-
-
-def show(diagnosis: Diagnosis, limit: int = 10) -> None:
-    """Print a table of the set and the findings, at most `limit` of a kind."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console(soft_wrap=True)
-    table = Table("split", "items", "standard set", "hours", title=escape(str(diagnosis.root)), title_justify="left")
-    for split, count in diagnosis.counts.items():
-        note = " (an excerpt)" if count["standard"] and count["found"] < SUBSET * count["standard"] else ""
-        table.add_row(split, f"{count['found']}{note}", str(count["standard"] or "-"), f"{count['hours']:.2f}")
-    console.print(table)
-    printed: Counter[str] = Counter()
-    totals = Counter(finding.check for finding in diagnosis.findings)
-    for finding in diagnosis.findings:
-        printed[finding.check] += 1
-        if printed[finding.check] <= limit:
-            print(f"{finding.severity}: {finding.check}: {finding.file}\n  {finding.message}; {finding.cure}")
-        elif printed[finding.check] == limit + 1:
-            print(f"{finding.check}: {totals[finding.check] - limit} more; --json lists all")
-    errors = sum(finding.severity == "error" for finding in diagnosis.findings)
-    print(f"{errors} errors, {len(diagnosis.findings) - errors} warnings")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 
 class Item(NamedTuple):
@@ -38,6 +38,23 @@ class Inventory:
     """Items of each split of the standard set."""
     shared_speakers: frozenset[frozenset[str]] = frozenset()
     """Pairs of splits that have speakers in common by design."""
+
+
+class Look(Protocol):
+    """What the doctor says of a set."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it can be used."""
+        ...
+
+    def plain(self) -> dict[str, Any]:
+        """All of it in plain types."""
+        ...
+
+    def show(self) -> None:
+        """Print it."""
+        ...
 
 
 def items_of_folder(split: str, folder: Path, parts: Sequence[str]) -> list[Item]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import UserError
@@ -132,13 +133,22 @@ def gigabytes(size: int) -> str:
 
 
 class ProgressBar:
-    """Progress and remaining time: a bar on a terminal, otherwise a line now and then, or nothing if `quiet`."""
+    """Progress and remaining time: a bar on a terminal, otherwise a line now and then, or nothing if `quiet`.
 
-    def __init__(self, what: str, total: int, *, quiet: bool = False) -> None:
+    Args:
+        what: is done.
+        total: of what is done.
+        quiet: without a word.
+        aside: on standard error, as the output is something that programs read.
+    """
+
+    def __init__(self, what: str, total: int, *, quiet: bool = False, aside: bool = False) -> None:
         self.what, self.total, self.quiet, self.done = what, total, quiet, 0
+        self.stream = sys.stderr if aside else sys.stdout
         self.start = self.last = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, transient=True) if sys.stdout.isatty() and not quiet else None
+        console = Console(file=self.stream)
+        self.bar = Progress(*columns, transient=True, console=console) if self.stream.isatty() and not quiet else None
 
     def __enter__(self) -> "ProgressBar":
         if self.bar:
@@ -150,7 +160,11 @@ class ProgressBar:
         if self.bar:
             self.bar.stop()
         if not self.quiet:
-            print(f"{self.what}: {self.done} of {self.total} in {time.monotonic() - self.start:.0f} s", flush=True)
+            print(
+                f"{self.what}: {self.done} of {self.total} in {time.monotonic() - self.start:.0f} s",
+                file=self.stream,
+                flush=True,
+            )
 
     def advance(self) -> None:
         """One more is done."""
@@ -160,4 +174,4 @@ class ProgressBar:
         elif not self.quiet and (now := time.monotonic()) - self.last > LINE_SECONDS:
             self.last = now
             left = (now - self.start) / self.done * (self.total - self.done)
-            print(f"{self.what}: {self.done} of {self.total}, {left / 60:.1f} min left", flush=True)
+            print(f"{self.what}: {self.done} of {self.total}, {left / 60:.1f} min left", file=self.stream, flush=True)

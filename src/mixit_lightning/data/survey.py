@@ -1,0 +1,138 @@
+"""One listen to a recording of any length: how loud it is when, and whatever else decides how it can be used."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+
+from ..errors import UserError
+from .audio import is_cut_off, reason
+
+BLOCK = 0.1
+"""Seconds of a block, of which the level is kept."""
+
+LOWEST = -120
+"""dB of full scale: what counts as nothing at all."""
+
+PIECE = 60.0
+"""Seconds that are read at once."""
+
+MOST_SAMPLES = 2**24
+"""Of all channels, that are read at once."""
+
+MOST_RATE, MOST_CHANNELS = 2_000_000, 256
+"""What a file may claim to have."""
+
+EDGES = (0, 4000, 8000, 12000, 16000, 24000)
+"""Hz, between which energy is summed up: what sample rates of twice that would keep or lose."""
+
+
+class Survey(NamedTuple):
+    """What was heard in a recording."""
+
+    frames: int
+    sample_rate: int
+    """Hz."""
+    levels: np.ndarray
+    """`(channel, block)`, int8: RMS of every block of 0.1 s in dB of full scale."""
+    bands: Sequence[float]
+    """Energy above each of `EDGES` up to the next, with highs raised by 6 dB an octave, over the first channel."""
+    clipped: float
+    """Share of the samples in runs of three or more at full scale."""
+    cut_off: bool
+    """Whether its end is missing."""
+    digest: str
+    """Of the samples: files that hold the same have the same."""
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.frames / self.sample_rate
+
+
+def survey(path: Path) -> Survey:
+    """Listen to a recording, a piece at a time.
+
+    Raises:
+        UserError: it is no audio, empty, damaged, or holds samples that are not numbers.
+    """
+    try:
+        with soundfile.SoundFile(str(path)) as file:
+            return listen(path, file)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as audio ({reason(error)}); replace or remove it") from error
+
+
+def listen(path: Path, file: soundfile.SoundFile) -> Survey:
+    """Listen to an open file from its beginning.
+
+    Raises:
+        UserError: it is empty, ends early, or holds samples that are not numbers.
+    """
+    if file.samplerate > MOST_RATE or file.channels > MOST_CHANNELS:
+        raise UserError(f"{path}: claims {file.samplerate} Hz and {file.channels} channels; replace or remove it")
+    block = max(1, round(BLOCK * file.samplerate))
+    blocks = max(1, min(round(PIECE / BLOCK), MOST_SAMPLES // (block * file.channels)))
+    levels, bands, clipped, heard = [], np.zeros(len(EDGES)), 0, 0
+    digest = hashlib.blake2b(f"{file.samplerate} {file.channels}".encode(), digest_size=16)
+    while len(samples := file.read(block * blocks, dtype="float32", always_2d=True)):
+        if not np.isfinite(samples).all():
+            raise UserError(f"{path}: holds samples that are not finite numbers (NaN or infinity)")
+        heard += len(samples)
+        digest.update(samples.tobytes())
+        clipped += at_full_scale(samples)
+        levels.append(levels_of(samples, block))
+        bands += energies(samples[:, 0], file.samplerate)
+    if not heard:
+        raise UserError(f"{path}: holds no samples; replace or remove it")
+    if heard < file.frames:
+        raise UserError(f"{path}: ends after {heard} samples, earlier than its header says; replace it")
+    return Survey(
+        frames=heard,
+        sample_rate=file.samplerate,
+        levels=np.concatenate(levels, axis=1),
+        bands=tuple(map(float, bands)),
+        clipped=clipped / (heard * file.channels),
+        cut_off=is_cut_off(file.extra_info),
+        digest=digest.hexdigest(),
+    )
+
+
+def levels_of(samples: np.ndarray, block: int) -> np.ndarray:
+    """Levels `(channel, block)` of `(time, channel)`; a last block that is not full has the level of what there is."""
+    starts = np.arange(0, len(samples), block)
+    power = np.add.reduceat(np.square(samples, dtype=np.float64), starts, axis=0)
+    power /= np.diff(np.append(starts, len(samples)))[:, None]
+    return np.clip(np.round(10 * np.log10(power.T + 1e-30)), LOWEST, 20).astype(np.int8)
+
+
+def at_full_scale(samples: np.ndarray) -> int:
+    """How many samples of `(time, channel)` stand at full scale beside two others that do."""
+    full = np.abs(samples) >= 32767 / 32768
+    if full.sum() < 3:
+        return 0
+    runs = full[:-2] & full[1:-1] & full[2:]
+    inside = np.zeros_like(full)
+    for shift in range(3):
+        inside[shift : len(full) - 2 + shift] |= runs
+    return int(inside.sum())
+
+
+def energies(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Energy between each of `EDGES` and the next, of a tenth of a second in every one of `(time,)` samples.
+
+    Of the differences of neighbouring samples, as recordings have their energy in the lows, wherever their sounds are.
+    """
+    size = round(BLOCK * sample_rate)
+    count = len(samples) // (10 * size)
+    tenths = samples[: count * 10 * size].reshape(count, 10 * size) if count else samples[None]
+    samples = tenths[:, :size]
+    if samples.shape[-1] < 2:
+        return np.zeros(len(EDGES))
+    window = np.hanning(samples.shape[-1] - 1)
+    power = np.square(np.abs(np.fft.rfft(np.diff(samples) * sample_rate / 8000 * window))).sum(0)
+    frequencies = np.fft.rfftfreq(samples.shape[-1] - 1, 1 / sample_rate)
+    return np.histogram(frequencies, [*EDGES, np.inf], weights=power)[0]

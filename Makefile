@@ -4,11 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # What every command of a recipe is given: data=PATH and other paths on make's command line, and whatever stands in ARGS.
-PATHS := data labelled_data rooms wsj0 lists librispeech wham metadata download noise unlabelled backgrounds foregrounds
+PATHS := data labelled_data separate_into rooms wsj0 lists librispeech wham metadata download noise unlabelled backgrounds foregrounds
 SETTINGS = recipe=$(recipe) $(foreach name,$(PATHS),$(if $($(name)),$(name)=$($(name)))) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install prepare doctor rooms compare train evaluate report table tables reproduce keep sweep dashboard recipes bench test test-all check format clean
+.PHONY: help install prepare doctor rooms compare train evaluate report table tables reproduce keep sweep dashboard recipes listen export bench test test-all check format clean
 
 help: ## Show this
 	@echo 'make [recipe=NAME] [data=PATH] [ARGS="key=value ..."] TARGET'
@@ -70,6 +70,12 @@ dashboard: $(VENV)/installed ## Make a Weights & Biases workspace for the recipe
 
 recipes: $(VENV)/installed ## List the recipes
 	@$(BIN)/mixit recipes
+
+export: $(VENV)/installed ## Write checkpoint=FILE for others: output=FILE.onnx, FILE.safetensors or FOLDER/ for the Hugging Face Hub
+	$(BIN)/mixit export checkpoint=$(checkpoint) output=$(output) $(ARGS)
+
+listen: $(VENV)/installed ## Open a page to separate recordings on with checkpoint=FILE: listen to the outputs, mix them
+	@$(BIN)/mixit listen $(if $(checkpoint),checkpoint=$(checkpoint)) $(ARGS)
 
 bench: $(VENV)/installed ## Measure against asteroid and the machine's limit: one table; quick=true takes under two minutes
 	$(BIN)/python benchmarks/all.py $(if $(filter true,$(quick)),--quick) $(ARGS)

@@ -191,3 +191,13 @@ def test_finding_audio_sorts_follows_links_and_leaves_other_files_out(tmp_path):
     (folder / "c").symlink_to(elsewhere)
     found = [str(path.relative_to(folder)) for path in find_audio(folder)]
     assert found == ["a/3.ogg", "b/1.WAV", "b/deep/er/2.flac", "c/4.wav"]
+
+
+def test_odd_rates_go_there_and_back_without_a_filter_for_every_sample():
+    samples = sine(440, 44056)
+    there = resample(samples, 44056, 8000)
+    assert abs(len(there) - 8000) < 20
+    back = resample(there, 8000, 44056)
+    inner = slice(2000, 42000)
+    assert np.abs(back[inner] - samples[inner]).max() < 0.01
+    assert resample(samples, 8003, 8000) is samples

@@ -114,6 +114,35 @@ def make_fuss(folder: Path, name: str = "ssdata") -> Path:
     return folder
 
 
+OWN_FORMATS = [(".wav", 16000, 1), (".flac", 44100, 2), (".ogg", 48000, 1), (".mp3", 16000, 1), (".aiff", 22050, 3)]
+"""In turns: suffix, rate (Hz), channels."""
+
+
+def make_own(folder: Path) -> Path:
+    """Fifteen recordings of 1.1 to 2.5 s in several formats, rates and numbers of channels, and six that are no use."""
+    for number in range(15):
+        suffix, rate, channels = OWN_FORMATS[number % len(OWN_FORMATS)]
+        parts = [syllables(10 * number + channel, 1.1 + 0.1 * number, rate) for channel in range(channels)]
+        path = folder / f"day{number // 8}" / f"{number:02}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.stack(parts, axis=1), rate)
+    odd = folder / "odd"
+    write(odd / "silent.wav", np.zeros(32000), 16000)
+    write(odd / "short.wav", syllables(900, 0.2, 16000), 16000)
+    write(odd / "telephone.wav", syllables(901, 1.5, 8000), 8000)
+    write(odd / "whole.flac", syllables(902, 1.5, 16000), 16000)
+    (odd / "cut-off.flac").write_bytes((odd / "whole.flac").read_bytes()[:9000])
+    (odd / "whole.flac").unlink()
+    (odd / "letter.wav").write_text("Dear all,")
+    (odd / "again.wav").write_bytes((folder / "day0" / "00.wav").read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def own(tmp_path_factory) -> Path:
+    return make_own(tmp_path_factory.mktemp("own-recordings"))
+
+
 @pytest.fixture(scope="session")
 def noisy(tmp_path_factory) -> Path:
     return make_noisy(tmp_path_factory.mktemp("enhancement"))
@@ -167,10 +196,10 @@ def two_speakers(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def generated(speech, two_speakers, libri2mix, noisy, fuss):
+def generated(speech, two_speakers, libri2mix, noisy, fuss, own):
     """Data roots of generated recordings."""
     prepared = {"wsj0-2mix": two_speakers, "wsj0-1or2mix": two_speakers, "enhancement": noisy, "fuss": fuss}
-    prepared["reverb-adaptation"] = speech
+    prepared |= {"reverb-adaptation": speech, "own-recordings": own}
     return {"speech-folder": speech, "libri2mix": libri2mix, "libri-1or2mix": libri2mix} | prepared
 
 

@@ -232,8 +232,9 @@ class CropList:
         if counts.sum() < 2:
             counts[0] = 2
         # Crops of one recording lie far apart in the list, as neighbours are added up to mixtures of mixtures.
-        places = [((k + 0.5) / n, number) for number, n in enumerate(counts) for k in range(n)]
-        self.places = sorted(places)[:: max(1, -(-len(places) // count))] if len(places) > count else sorted(places)
+        places = sorted(((k + 0.5) / n, number) for number, n in enumerate(counts) for k in range(n))
+        count = min(count, len(places))
+        self.places = [places[k * len(places) // count] for k in range(count)]
         self.recordings = recordings
         self.length = length
         self.sample_rate = sample_rate

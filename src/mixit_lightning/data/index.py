@@ -66,15 +66,14 @@ def index_recordings(root: Path, folder: Path) -> Index:
     if not names:
         raise UserError(f"{root}: no recordings below it ({', '.join(RECORDINGS + CONTAINERS)})")
     base = folder / f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
+    book_path = base.with_name(f"{base.name}.sqlite")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(base.with_name(base.name + ".sqlite"), timeout=60)) as book:
+        with closing(sqlite3.connect(book_path, timeout=60)) as book:
             refresh(book, root, base, names)
             return read_index(book, root, base)
     except (OSError, sqlite3.Error) as error:
-        raise UserError(
-            f"{folder}: the index cannot be kept there ({error}); give index=FOLDER, or remove it"
-        ) from error
+        raise UserError(f"{book_path}: cannot be kept ({error}); remove it, or give datamodule.index=FOLDER") from error
 
 
 def refresh(book: sqlite3.Connection, root: Path, base: Path, names: list[str]) -> None:

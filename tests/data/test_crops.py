@@ -1,0 +1,180 @@
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+import soundfile
+
+from mixit_lightning.data.audio import resample
+from mixit_lightning.data.crops import CropList, Cropped, active_blocks, as_recording, crop, read_stretch
+from mixit_lightning.data.dynamic import REFERENCE_RMS
+from mixit_lightning.data.index import Heard
+from mixit_lightning.data.survey import survey
+from mixit_lightning.errors import UserError
+
+RATE = 8000
+
+
+def noise(seconds, seed=0, rate=RATE, scale=0.1):
+    return scale * np.random.default_rng(seed).standard_normal(round(seconds * rate))
+
+
+def recording(path, samples, rate=RATE):
+    soundfile.write(path, samples, rate, subtype="FLOAT")
+    return as_recording(Heard(path.name, path, survey(path)))
+
+
+def test_a_stretch_is_what_lies_there_with_silence_around(tmp_path):
+    samples = noise(1).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", np.stack([0 * samples, samples], axis=1), RATE, subtype="FLOAT")
+
+    def read(start, length):
+        return read_stretch(tmp_path / "a.wav", 1, RATE, start, length, RATE)
+
+    assert (read(0.25, 1000) == samples[2000:3000]).all()
+    assert (read(-0.125, 2000) == np.concatenate([np.zeros(1000), samples[:1000]])).all()
+    assert (read(0.9, 2000) == np.concatenate([samples[7200:], np.zeros(1200)])).all()
+    assert (read(-0.5, 16000) == np.concatenate([np.zeros(4000), samples, np.zeros(4000)])).all()
+
+
+def test_a_stretch_at_another_rate_has_the_length_that_was_asked_for(tmp_path):
+    samples = noise(1, rate=44100).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, 44100, subtype="FLOAT")
+    found = read_stretch(tmp_path / "a.wav", 0, 44100, 0.2, 4001, RATE)
+    expected = resample(samples, 44100, RATE)[1600:5601]
+    assert len(found) == 4001
+    # But for the filter's reach at both ends.
+    assert np.abs(found - expected)[20:-20].max() < 1e-5
+
+
+def test_a_recording_that_is_gone_or_spoilt_is_named(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.full(RATE, np.nan), RATE, subtype="FLOAT")
+    with pytest.raises(UserError, match=r"a\.wav: holds samples that are not finite"):
+        read_stretch(path, 0, RATE, 0, 100, RATE)
+    path.unlink()
+    with pytest.raises(UserError, match=r"a\.wav: cannot be read any more"):
+        read_stretch(path, 0, RATE, 0, 100, RATE)
+
+
+def test_activity_follows_the_loud_parts():
+    levels = np.array([-120, -20, -30, -61, -59, -90, -20])
+    assert active_blocks(levels).tolist() == [1, 2, 4, 6]
+    assert active_blocks(np.array([-75, -90])).tolist() == []
+    assert active_blocks(np.array([-65, -69, -71])).tolist() == [0, 1]
+
+
+def test_channels_count_alone_and_silent_ones_do_not(tmp_path):
+    found = recording(tmp_path / "a.wav", np.stack([noise(1), np.zeros(RATE), noise(1, 1, scale=0.01)], axis=1))
+    assert [channel.channel for channel in found.channels] == [0, 2]
+    assert found.channels[0].rms == pytest.approx(0.1, rel=0.1)
+    assert found.channels[1].rms == pytest.approx(0.01, rel=0.1)
+    assert found.active_seconds == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("place", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("block", [0, 7, 29])
+def test_a_crop_has_its_block_in_it_and_stays_inside(tmp_path, place, block):
+    samples = noise(3)
+    samples[block * 800 : (block + 1) * 800] = 0.5
+    channel = recording(tmp_path / "a.wav", samples).channels[0]
+    found = crop(channel, block, place, RATE, RATE) * channel.rms
+    assert len(found) == RATE and (found == np.float32(0.5)).sum() >= 799 and (found != 0).all()
+
+
+def test_a_crop_of_a_part_stays_inside_the_part(tmp_path):
+    samples = np.concatenate([np.full(8000, 0.1), np.full(16000, 0.2), np.full(8000, 0.3)])
+    part = recording(tmp_path / "a.wav", samples).part(0.25, 0.75)
+    channel = part.channels[0]
+    assert part.active_seconds == pytest.approx(2.0)
+    for block, place in itertools.product((10, 29), (0, 1)):
+        assert np.unique(crop(channel, block, place, RATE, RATE) * channel.rms) == pytest.approx([0.2])
+
+
+def test_a_short_recording_stands_anywhere_in_its_crop(tmp_path):
+    channel = recording(tmp_path / "a.wav", np.full(2400, 0.1)).channels[0]
+    for place, first in ((0, 0), (0.5, 2800), (1, 5600)):
+        found = crop(channel, 1, place, RATE, RATE)
+        assert np.flatnonzero(found).tolist() == list(range(first, first + 2400))
+
+
+def pool(recordings, fairness=0.5, **more):
+    settings = {"length": 2000, "sample_rate": RATE, "num_mixtures": 2, "max_level": 0.0, "seed": 0}
+    return Cropped(recordings, fairness=fairness, **(settings | more))
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Recordings of 1, 4 and 16 s."""
+    return [recording(tmp_path / f"{seconds}.wav", noise(seconds, seconds)) for seconds in (1, 4, 16)]
+
+
+@pytest.mark.parametrize(("fairness", "weights"), [(0, (1, 1, 1)), (0.5, (1, 2, 4)), (1, (1, 4, 16))])
+def test_recordings_are_drawn_without_replacement_by_their_time(three, fairness, weights):
+    crops = pool(three, fairness)
+    counts = Counter(tuple(crops.choose(example)) for example in range(6000))
+    shares = np.array(weights) / sum(weights)
+    for one, other in itertools.permutations(range(3), 2):
+        expected = shares[one] * shares[other] / (1 - shares[one])
+        assert counts[one, other] / 6000 == pytest.approx(expected, abs=0.025)
+    assert not any(one == other for one, other in counts)
+
+
+def test_a_recording_that_outweighs_all_others_is_drawn_once(tmp_path, three):
+    crops = pool(three, 1)
+    crops.weights = np.array([1e-17, 1e-17, 1.0])
+    crops.upto = np.cumsum(crops.weights)
+    assert all(set(crops.choose(example)) > {2} for example in range(100))
+
+
+def test_silence_is_passed_over(tmp_path):
+    samples = np.zeros(20 * RATE)
+    samples[10 * RATE : 10 * RATE + 800] = noise(0.1)
+    quiet = recording(tmp_path / "a.wav", samples)
+    crops = pool([quiet, recording(tmp_path / "b.wav", noise(20, 1))])
+    for number in range(40):
+        assert crops.draw(number).mixture.abs().max() > 0
+
+
+def test_draws_depend_on_seed_and_number_alone_and_have_the_level_of_their_recording(three):
+    crops, again, other = pool(three), pool(three), pool(three, seed=1)
+    assert all((crops.draw(number).mixture == again.draw(number).mixture).all() for number in range(8))
+    assert not all(crops.draw(number).name == other.draw(number).name for number in range(8))
+    found = crops.draw(0)
+    assert found.references.shape == (0, 2000)
+    assert found.mixture.square().mean().sqrt().item() == pytest.approx(REFERENCE_RMS, rel=0.1)
+    loud = [pool(three, max_level=6.0).draw(number).mixture.square().mean().sqrt() for number in range(40)]
+    assert (
+        REFERENCE_RMS / 2.3 < min(loud) < 0.7 * REFERENCE_RMS and 1.4 * REFERENCE_RMS < max(loud) < 2.3 * REFERENCE_RMS
+    )
+
+
+def test_a_single_recording_is_mixed_with_another_part_of_itself(tmp_path):
+    samples = np.concatenate([np.full(5 * RATE, 0.1), np.full(5 * RATE, 0.2)])
+    crops = pool([recording(tmp_path / "a.wav", samples)])
+    for example in range(10):
+        one, other = (crops.draw(2 * example + member).mixture for member in range(2))
+        assert len(set(one.tolist())) == len(set(other.tolist())) == 1
+    starts = {float(crops.draw(number).name.split(" at ")[1].removesuffix(" s")) < 5 for number in range(20)}
+    assert starts == {True, False}
+
+
+def test_too_little_is_refused(tmp_path):
+    with pytest.raises(UserError, match="too little"):
+        pool([recording(tmp_path / "a.wav", noise(0.1))])
+
+
+def test_a_list_is_spread_over_recordings_and_their_time(three):
+    crops = CropList(three, 2000, RATE, 14, 0.5)
+    names = [crops[number].name for number in range(len(crops))]
+    counts = Counter(name.split(" at ")[0] for name in names)
+    assert counts == {"1.wav": 2, "4.wav": 4, "16.wav": 8} and len(set(names)) == 14
+    times = [float(name.split(" at ")[1].removesuffix(" s")) for name in names if name.startswith("16")]
+    assert times == pytest.approx([1, 3, 5, 7, 9, 11, 13, 15], abs=0.11)
+    assert (crops[3].mixture == CropList(three, 2000, RATE, 14, 0.5)[3].mixture).all()
+
+
+def test_a_list_holds_no_more_than_fits_and_two_at_least(tmp_path, three):
+    assert len(CropList(three, RATE, RATE, 1000, 0.5)) == 1 + 4 + 16
+    assert len(CropList(three, RATE, RATE, 5, 0.5)) == 5
+    assert len(CropList(three[:1], RATE, RATE, 100, 0.5)) == 2

@@ -1,6 +1,7 @@
 """Any folder of recordings: crops of them, mixed once more, and nothing else known."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class OwnRecordings(MixtureDataModule):
         held_out: share of the recordings for validation, and the same for the test.
         fairness: see `Cropped`.
         max_level: dB, up or down, of every crop for training.
+        speeds: see `Cropped`.
         validation_count: crops to validate on, at most.
         test_count: crops to test on, at most.
         settings: of the `MixtureDataModule`.
@@ -53,6 +55,7 @@ class OwnRecordings(MixtureDataModule):
         held_out: float,
         fairness: float,
         max_level: float,
+        speeds: Sequence[float],
         validation_count: int,
         test_count: int,
         **settings: Any,
@@ -75,6 +78,7 @@ class OwnRecordings(MixtureDataModule):
         self.held_out = held_out
         self.fairness = fairness
         self.max_level = max_level
+        self.speeds = speeds
         self.counts: dict[Split, int] = {"valid": validation_count, "test": test_count}
 
     @cached_property
@@ -109,8 +113,8 @@ class OwnRecordings(MixtureDataModule):
         """Crops, and labelled mixtures where there are any."""
         crops = labelled = None
         if self.labelled_share < 1:
-            settings = (self.length, self.sample_rate, self.num_mixtures, self.fairness, self.max_level, self.seed)
-            crops = Cropped(self.parts["train"], *settings)
+            settings = (self.length, self.sample_rate, self.num_mixtures, self.fairness, self.max_level, self.speeds)
+            crops = Cropped(self.parts["train"], *settings, self.seed)
         if self.labelled_data is not None:
             labelled = LabelledMixtures(
                 Path(self.labelled_data), self.length, self.sample_rate, self.max_level, self.seed

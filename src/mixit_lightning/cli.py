@@ -23,6 +23,7 @@ def run_train(overrides: Sequence[str]) -> None:
     from .training.train import train
 
     config = load_config(overrides)
+    check_separate_into(config)
     with dashboard_of(config):
         train(config)
         evaluate(config)
@@ -31,18 +32,36 @@ def run_train(overrides: Sequence[str]) -> None:
         separate_data(config)
 
 
+def check_separate_into(config: "Config") -> None:
+    """Refuse to separate recordings into the folder that they are in.
+
+    Raises:
+        UserError: the next training would be on what this one separates.
+    """
+    into = config.settings.get("separate_into")
+    if into and Path(into).expanduser().resolve().is_relative_to(config.settings.data):
+        raise UserError(
+            f"separate_into={into}: lies in data={config.settings.data}, and would be trained on; move it out"
+        )
+
+
 def separate_data(config: "Config") -> None:
     """Separate all of a run's data with its best checkpoint, and say what was of no use."""
     import json
 
-    from .config import build
+    from .config import build, load_described
+    from .separation.files import show
 
-    skipped = build(config.settings, "datamodule").skipped()
+    data = Path(config.settings.data)
     checkpoint = config.folder / "checkpoints" / "best.ckpt"
-    places = {"checkpoint": checkpoint, "input": config.settings.data, "output": config.settings.separate_into}
-    run_separate([f"{key}={json.dumps(str(place), ensure_ascii=False)}" for key, place in places.items()])
-    for name, why in skipped.items():
-        print(f"not trained on {name}: {why}")
+    places = {"checkpoint": checkpoint, "input": data, "output": config.settings.separate_into}
+    words = [f"{key}={json.dumps(str(place), ensure_ascii=False)}" for key, place in places.items()]
+    summary = build(load_described("separate", words), "separate")
+    show(summary)
+    told = {entry["file"] for entry in summary["skipped"]}
+    for name, why in build(config.settings, "datamodule").skipped().items():
+        if str(data / name) not in told:
+            print(f"not trained on {name}: {why}")
 
 
 def run_evaluate(overrides: Sequence[str]) -> None:
@@ -130,6 +149,13 @@ def run_listen(overrides: Sequence[str]) -> None:
     from .config import build, load_described
 
     build(load_described("listen", overrides), "listen")
+
+
+def run_export(overrides: Sequence[str]) -> None:
+    """Write checkpoint=FILE for others: output=FILE.onnx, FILE.safetensors or FOLDER/ for the Hugging Face Hub."""
+    from .config import build, load_described
+
+    print(build(load_described("export", overrides), "export"))
 
 
 def run_compare(words: Sequence[str]) -> None:
@@ -254,6 +280,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "doctor": run_doctor,
     "rooms": run_rooms,
     "separate": run_separate,
+    "export": run_export,
     "listen": run_listen,
     "train": run_train,
     "evaluate": run_evaluate,
@@ -294,7 +321,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mixit: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("mixit: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("mixit: stopped; the same command goes on where it was", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `mixit table | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it closes it

@@ -47,6 +47,16 @@ def test_a_stretch_at_another_rate_has_the_length_that_was_asked_for(tmp_path):
     assert np.abs(found - expected)[20:-20].max() < 1e-5
 
 
+@pytest.mark.parametrize("speed", [0.8, 1.25])
+def test_what_is_played_faster_is_higher_and_begins_at_the_same_place(tmp_path, speed):
+    time = np.arange(4 * 16000) / 16000
+    soundfile.write(tmp_path / "a.wav", np.sin(2 * np.pi * 500 * time) * (time >= 2), 16000, subtype="FLOAT")
+    found = read_stretch(tmp_path / "a.wav", 0, 16000, 2 - 0.5 * speed, RATE, RATE, speed)
+    spectrum = np.abs(np.fft.rfft(found[4000:8000] * np.hanning(4000)))
+    assert spectrum.argmax() * RATE / 4000 == pytest.approx(500 * speed, abs=2)
+    assert len(found) == RATE and np.abs(found[:3980]).max() < 0.05 < np.abs(found[4000:4020]).max()
+
+
 def test_a_recording_that_is_gone_or_spoilt_is_named(tmp_path):
     path = tmp_path / "a.wav"
     soundfile.write(path, np.full(RATE, np.nan), RATE, subtype="FLOAT")
@@ -99,7 +109,7 @@ def test_a_short_recording_stands_anywhere_in_its_crop(tmp_path):
 
 
 def pool(recordings, fairness=0.5, **more):
-    settings = {"length": 2000, "sample_rate": RATE, "num_mixtures": 2, "max_level": 0.0, "seed": 0}
+    settings = {"length": 2000, "sample_rate": RATE, "num_mixtures": 2, "max_level": 0.0, "speeds": [1.0], "seed": 0}
     return Cropped(recordings, fairness=fairness, **(settings | more))
 
 
@@ -157,6 +167,20 @@ def test_a_single_recording_is_mixed_with_another_part_of_itself(tmp_path):
         assert len(set(one.tolist())) == len(set(other.tolist())) == 1
     starts = {float(crops.draw(number).name.split(" at ")[1].removesuffix(" s")) < 5 for number in range(20)}
     assert starts == {True, False}
+
+
+def test_crops_are_drawn_at_all_speeds(tmp_path):
+    time = np.arange(20 * RATE) / RATE
+    tones = [recording(tmp_path / f"{number}.wav", np.sin(2 * np.pi * 1000 * time)) for number in range(2)]
+    crops = pool(tones, speeds=[0.8, 1.0, 1.25], length=RATE)
+    peaks = Counter(int(peak(crops, number)) for number in range(90))
+    assert set(peaks) == {800, 1000, 1250} and min(peaks.values()) > 15
+    with pytest.raises(UserError, match=r"datamodule\.speeds"):
+        pool(tones, speeds=[3.0])
+
+
+def peak(crops, number):
+    return np.abs(np.fft.rfft(crops.draw(number).mixture.numpy())).argmax()
 
 
 def test_too_little_is_refused(tmp_path):

@@ -1,4 +1,8 @@
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -145,3 +149,26 @@ def test_a_folder_without_recordings_is_an_error(save, tmp_path, capsys):
     (tmp_path / "in").mkdir()
     assert separate(save, tmp_path / "in", tmp_path / "out") == 1
     assert "no recordings below it" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_nothing_half_done_and_the_same_command_goes_on(save, tmp_path):
+    for number in range(2):
+        soundfile.write(tmp_path / f"in{number}.wav", noise(5 if number else 1, 8000), 8000)
+    source = tmp_path / "in"
+    source.mkdir()
+    for path in sorted(tmp_path.glob("in?.wav")):
+        path.rename(source / path.name)
+    words = ["separate", f"checkpoint={save()}", f"input={source}", f"output={tmp_path / 'out'}", "window=0.2"]
+    command = [sys.executable, "-m", "mixit_lightning.cli", *words, "overlap=0.05"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not list((tmp_path / "out").glob("in1.partial/output_1.wav")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert "mixit: stopped; the same command goes on where it was" in process.communicate()[1]
+    assert process.returncode == 130
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["in0"]
+    before = (tmp_path / "out" / "in0" / "output_1.wav").stat().st_mtime_ns
+    assert main([*words, "overlap=0.05"]) == 0
+    assert (tmp_path / "out" / "in0" / "output_1.wav").stat().st_mtime_ns == before
+    assert (tmp_path / "out" / "in1" / "output_1.wav").is_file()

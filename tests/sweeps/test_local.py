@@ -240,7 +240,7 @@ def test_stopped_it_stops_its_trainings(pretend, monkeypatch, number):
     process.send_signal(number)
     said, _ = process.communicate()
     assert process.returncode == 130
-    assert said.endswith("mixit: stopped; the same command goes on from the last checkpoint\n")
+    assert said.endswith("mixit: stopped; the same command goes on where it was\n")
     assert len(pretend.notes("stopped")) == 2
 
 

@@ -53,7 +53,9 @@ def test_a_checkpoint_says_by_itself_what_it_is(tiny, tmp_path):
     path = (folder / "checkpoints" / "best.ckpt").rename(tmp_path / "sent.ckpt")
     state = torch.load(path, weights_only=True)
     assert state["settings"]["data_licence"] == "CC0-1.0"
+    assert (state["settings"]["sample_rate"], state["settings"]["num_outputs"]) == (8000, 3)
     assert state["provenance"].keys() == {"commit", "versions", "hardware"}
+    assert state["global_step"] > 0
     outputs = Separator.from_checkpoint(path).separate(torch.randn(4000), 8000)
     assert outputs.shape == (3, 4000)
 

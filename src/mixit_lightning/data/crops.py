@@ -13,6 +13,7 @@ from .audio import reason, resample
 from .dynamic import REFERENCE_RMS
 from .index import Heard
 from .mixture import Mixture, generator
+from .recordings import check_speeds
 from .survey import BLOCK
 
 SILENT = -70
@@ -89,7 +90,9 @@ def as_recording(heard: Heard) -> Recording:
     return Recording(heard.name, tuple(channels))
 
 
-def read_stretch(path: Path, channel: int, from_rate: int, start: float, length: int, sample_rate: int) -> np.ndarray:
+def read_stretch(
+    path: Path, channel: int, from_rate: int, start: float, length: int, sample_rate: int, speed: float = 1.0
+) -> np.ndarray:
     """Samples `(time,)` of one channel at another rate, with silence where the recording has none.
 
     Args:
@@ -99,11 +102,13 @@ def read_stretch(path: Path, channel: int, from_rate: int, start: float, length:
         start: seconds; negative is before the recording begins.
         length: samples at the rate `sample_rate`.
         sample_rate: Hz, of what is returned.
+        speed: how many times as fast it is played.
 
     Raises:
         UserError: it can no longer be read.
     """
-    first, frames = round(start * from_rate), -(-length * from_rate // sample_rate)
+    played_at = round(speed * from_rate)
+    first, frames = round(start * from_rate), -(-length * played_at // sample_rate)
     try:
         with soundfile.SoundFile(str(path)) as file:
             file.seek(min(max(0, first), file.frames))
@@ -114,10 +119,10 @@ def read_stretch(path: Path, channel: int, from_rate: int, start: float, length:
         raise UserError(f"{path}: holds samples that are not finite numbers (NaN or infinity); was it changed?")
     before = max(0, -first)
     samples = np.pad(samples, (before, max(0, frames - before - len(samples))))
-    return resample(samples, from_rate, sample_rate)[:length]
+    return resample(samples, played_at, sample_rate)[:length]
 
 
-def crop(channel: Channel, block: int, place: float, length: int, sample_rate: int) -> np.ndarray:
+def crop(channel: Channel, block: int, place: float, length: int, sample_rate: int, speed: float = 1.0) -> np.ndarray:
     """A crop `(time,)` of a channel that has a block in it, at RMS 1 of its recording's active parts.
 
     Args:
@@ -126,18 +131,19 @@ def crop(channel: Channel, block: int, place: float, length: int, sample_rate: i
         place: where in the crop it lies, from 0 (at the end) to 1 (at the beginning), as far as the channel allows.
         length: samples of the crop.
         sample_rate: Hz, of the crop.
+        speed: how many times as fast the recording is played.
 
     Raises:
         UserError: the recording can no longer be read.
     """
-    seconds = length / sample_rate
+    seconds = speed * length / sample_rate
     start = BLOCK * block - (1 - place) * (seconds - BLOCK)
     first, last = BLOCK * channel.first, BLOCK * (channel.first + channel.blocks)
     if last - first >= seconds:
         start = min(max(start, first), last - seconds)
     else:  # it is shorter, and stands anywhere in the crop
         start = first - place * (seconds - (last - first))
-    samples = read_stretch(channel.path, channel.channel, channel.sample_rate, start, length, sample_rate)
+    samples = read_stretch(channel.path, channel.channel, channel.sample_rate, start, length, sample_rate, speed)
     return samples / channel.rms
 
 
@@ -152,6 +158,7 @@ class Cropped:
         fairness: a recording is drawn as often as its active time to this power: 0 hears every recording as often, 1
             every second.
         max_level: dB, up or down, of every crop beside the level that its recording has in the mean.
+        speeds: every crop is played at one of these, drawn at random, as if there were more recordings.
         seed: crops of another seed are others.
     """
 
@@ -163,8 +170,10 @@ class Cropped:
         num_mixtures: int,
         fairness: float,
         max_level: float,
+        speeds: Sequence[float],
         seed: int,
     ) -> None:
+        check_speeds(speeds)
         if len(recordings) < num_mixtures:
             parts = [(number / num_mixtures, (number + 1) / num_mixtures) for number in range(num_mixtures)]
             recordings = [recording.part(*part) for recording in recordings for part in parts]
@@ -178,6 +187,7 @@ class Cropped:
         self.sample_rate = sample_rate
         self.num_mixtures = num_mixtures
         self.max_level = max_level
+        self.speeds = tuple(speeds)
         self.seed = seed
 
     def draw(self, number: int) -> Mixture:
@@ -191,7 +201,8 @@ class Cropped:
         rng = generator(self.seed, 1, number)
         channel = recording.channels[rng.integers(len(recording.channels))]
         block = channel.active[rng.integers(len(channel.active))]
-        samples = crop(channel, int(block), float(rng.random()), self.length, self.sample_rate)
+        speed = self.speeds[rng.integers(len(self.speeds))]
+        samples = crop(channel, int(block), float(rng.random()), self.length, self.sample_rate, speed)
         gain = REFERENCE_RMS * 10 ** (rng.uniform(-self.max_level, self.max_level) / 20)
         return unlabelled(f"{recording.name} at {BLOCK * block:.1f} s", gain * samples)
 

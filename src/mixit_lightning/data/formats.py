@@ -1,7 +1,7 @@
 """What counts as a recording, whoever made it, and how to open it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,12 @@ from .audio import reason
 RECORDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".rf64", ".w64")
 CONTAINERS = (".mp4", ".m4a", ".mkv", ".mov", ".webm", ".avi")
 """What is looked for in a folder; a single file may be called anything."""
+
+DEMUXERS = "mov,matroska,avi"
+"""FFmpeg's, of these containers. Others, of play lists, would open whatever file or address stands in them."""
+
+Check = Callable[[int, int, int], None]
+"""Told frames, rate (Hz) and channels, by a header or as far as a film is decoded, it raises UserError to refuse."""
 
 
 def recordings_below(folder: Path) -> list[Path]:
@@ -30,11 +36,15 @@ def recordings_below(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[soundfile.SoundFile]:
+def opened(path: Path, check: Check | None = None) -> Iterator[soundfile.SoundFile]:
     """A recording, open at its beginning; the sound of a film is decoded into a temporary file first.
 
+    Args:
+        path: of the recording.
+        check: may refuse it, before a film is decoded to its end.
+
     Raises:
-        UserError: it is no audio, or empty.
+        UserError: it is no audio, empty, or refused.
     """
     with TemporaryDirectory() as folder:
         try:
@@ -42,31 +52,37 @@ def opened(path: Path) -> Iterator[soundfile.SoundFile]:
         except (soundfile.LibsndfileError, OSError) as error:
             if path.suffix.lower() not in CONTAINERS:
                 raise UserError(f"{path}: cannot be read as audio ({reason(error)}); replace or remove it") from error
-            file = soundfile.SoundFile(str(decode(path, Path(folder, "sound.wav"))))
+            file = soundfile.SoundFile(str(decode(path, Path(folder, "sound.wav"), check)))
         with file:
+            if check:
+                check(file.frames, file.samplerate, file.channels)
             if not file.frames:
                 raise UserError(f"{path}: holds no samples; replace or remove it")
             yield file
 
 
-def decode(path: Path, target: Path) -> Path:
+def decode(path: Path, target: Path, check: Check | None = None) -> Path:
     """Write the first sound track of a film as WAV.
 
     Raises:
-        UserError: no decoder is installed, or there is no sound in it.
+        UserError: no decoder is installed, there is no sound in it, or it is refused.
     """
     try:
         import av
     except ModuleNotFoundError as error:
         raise UserError(f"{path}: `pip install av` to read the sound of films, or convert it to WAV") from error
     try:
-        with av.open(str(path)) as container:
+        # an open file and no protocol, so that nothing but this file can be read
+        options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "none"}
+        with path.open("rb") as film, av.open(film, "r", container_options=options) as container:
             if not container.streams.audio:
                 raise UserError(f"{path}: has no sound track; remove it")
             stream = container.streams.audio[0]
             resampler = av.AudioResampler("flt", stream.layout, stream.rate)
             with soundfile.SoundFile(str(target), "w", stream.rate, stream.layout.nb_channels, "FLOAT") as file:
                 for frame in container.decode(stream):
+                    if check:
+                        check(file.frames, stream.rate, stream.layout.nb_channels)
                     for part in resampler.resample(frame):
                         file.write(part.to_ndarray().reshape(-1, stream.layout.nb_channels))
     except av.error.FFmpegError as error:

@@ -82,8 +82,7 @@ class RecordingPool:
         repeats: bool = False,
         decoded: DecodedRecordings | None = None,
     ) -> None:
-        if not speeds or not all(0.5 <= speed <= 2 for speed in speeds):
-            raise UserError(f"datamodule.speeds={list(speeds)} must be factors between 0.5 and 2, such as 0.9")
+        check_speeds(speeds)
         self.recordings: dict[str, list[Path]] = defaultdict(list)
         for recording in recordings:
             self.recordings[recording.group].append(recording.path)
@@ -176,6 +175,16 @@ class RecordingPool:
         elif len(samples) < length:
             start = -int(rng.integers(length - len(samples) + 1))
         return path.stem, (margin.around(samples, start, length) / rms).astype(np.float32)
+
+
+def check_speeds(speeds: Sequence[float]) -> None:
+    """Refuse speeds at which nothing sounds like itself.
+
+    Raises:
+        UserError: there are none, or one is not between 0.5 and 2.
+    """
+    if not speeds or not all(0.5 <= speed <= 2 for speed in speeds):
+        raise UserError(f"datamodule.speeds={list(speeds)} must be factors between 0.5 and 2, such as 0.9")
 
 
 def find_recordings(folder: Path, sample_rate: int, *, any_channels: bool = False) -> list[Path]:

@@ -5,6 +5,7 @@ import json
 import shutil
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,16 @@ from ..data.audio import is_cut_off, reason
 from ..data.formats import CONTAINERS, RECORDINGS, opened, recordings_below
 from ..errors import UserError
 from ..memory import keep_freed_memory
+from ..sharing.trained import weights_file
 from .separator import Separator
 
 RECORD = "separation.json"
 """In the folder of a recording: what was separated, by what and how."""
 
 BAR = TaskID(0)
+
+Report = Callable[[float, float], None]
+"""Told the seconds of a recording that are separated, and all of them."""
 
 INTEGER = ("PCM_U8", "PCM_S8", "PCM_16", "PCM_24", "PCM_32")
 """Kinds of samples that end at full scale."""
@@ -53,6 +58,40 @@ def separate_files(
     Raises:
         UserError: settings that make no sense, no recordings, or a single one that cannot be separated.
     """
+    separator, settings = prepare(checkpoint, window, overlap, channels, silent, silent_below, device)
+    source, target = Path(input).expanduser(), Path(output).expanduser()
+    places = places_of(source, target)
+    separated, skipped = [], []
+    with progress_bar(quiet) as bar:
+
+        def report(done: float, total: float) -> None:
+            bar.update(BAR, completed=done, total=total)
+
+        for number, (path, folder) in enumerate(places.items(), 1):
+            bar.update(BAR, description=f"{number}/{len(places)} {path.name}", completed=0)
+            try:
+                separated.append(separate_file(separator, path, folder, settings, report))
+            except UserError as error:
+                if source.is_file():
+                    raise
+                skipped.append({"file": str(path), "why": str(error).removeprefix(f"{path}: ")})
+    return {"output": str(target), "recordings": separated, "skipped": skipped}
+
+
+def prepare(
+    checkpoint: str,
+    window: float,
+    overlap: float,
+    channels: str,
+    silent: str,
+    silent_below: float,
+    device: str | None,
+) -> tuple[Separator, dict[str, Any]]:
+    """The separator, and the settings that its outputs depend on.
+
+    Raises:
+        UserError: settings that make no sense, or no checkpoint.
+    """
     if channels not in ("each", "mean"):
         raise UserError(f"channels={channels}: must be each or mean")
     if silent not in ("drop", "keep"):
@@ -61,27 +100,14 @@ def separate_files(
         raise UserError(f"overlap={overlap}: must be positive, and less than window={window}")
     keep_freed_memory()
     separator = Separator.from_checkpoint(checkpoint, window=window, overlap=overlap, device=device)
-    source, target = Path(input).expanduser(), Path(output).expanduser()
-    places = places_of(source, target)
-    settings = {
-        "checkpoint": hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest(),
+    return separator, {
+        "checkpoint": hashlib.sha256(weights_file(Path(checkpoint)).read_bytes()).hexdigest(),
         "window": window,
         "overlap": overlap,
         "channels": channels,
         "silent": silent,
         "silent_below": silent_below,
     }
-    separated, skipped = [], []
-    with progress_bar(quiet) as bar:
-        for number, (path, folder) in enumerate(places.items(), 1):
-            bar.update(BAR, description=f"{number}/{len(places)} {path.name}", completed=0)
-            try:
-                separated.append(separate_file(separator, path, folder, settings, bar))
-            except UserError as error:
-                if source.is_file():
-                    raise
-                skipped.append({"file": str(path), "why": str(error).removeprefix(f"{path}: ")})
-    return {"output": str(target), "recordings": separated, "skipped": skipped}
 
 
 def places_of(source: Path, target: Path) -> dict[Path, Path]:
@@ -103,7 +129,7 @@ def places_of(source: Path, target: Path) -> dict[Path, Path]:
 
 
 def separate_file(
-    separator: Separator, path: Path, folder: Path, settings: dict[str, Any], bar: Progress
+    separator: Separator, path: Path, folder: Path, settings: dict[str, Any], report: Report
 ) -> dict[str, Any]:
     """Separate one recording into a folder, unless that was done.
 
@@ -121,7 +147,7 @@ def separate_file(
     try:
         start = time.monotonic()
         with opened(path) as recording:
-            found = write_outputs(separator, path, recording, partial, settings, bar)
+            found = write_outputs(separator, path, recording, partial, settings, report)
         took = time.monotonic() - start
         found |= {"took": round(took, 2), "real_time_factor": round(took / found["seconds"], 4)}
         (partial / RECORD).write_text(json.dumps({"made_of": described, "recording": found}, indent=2) + "\n")
@@ -138,7 +164,7 @@ def write_outputs(
     recording: soundfile.SoundFile,
     folder: Path,
     settings: dict[str, Any],
-    bar: Progress,
+    report: Report,
 ) -> dict[str, Any]:
     """Stream a recording through the separator into one file an output."""
     total, rate = recording.frames, recording.samplerate
@@ -153,7 +179,8 @@ def write_outputs(
     count = 1 if mean else recording.channels
     files = [soundfile.SoundFile(str(folder / name), "w", rate, count, subtype, format=kind) for name in names]
     energies, peak, clipped = torch.zeros(len(files), dtype=torch.float64), 0.0, 0
-    bar.update(BAR, total=total / rate)
+    done = 0
+    report(0.0, total / rate)
     try:
         for piece in separator.stream(reader.read, total, rate):
             for file, output in zip(files, piece.unbind(1), strict=True):
@@ -161,7 +188,8 @@ def write_outputs(
             energies += piece.double().square().sum((0, 2))
             peak = max(peak, piece.abs().max().item())
             clipped += int((piece.abs() > 1).sum()) if subtype in INTEGER else 0
-            bar.advance(BAR, piece.shape[-1] / rate)
+            done += piece.shape[-1]
+            report(done / rate, total / rate)
     finally:
         for file in files:
             file.close()
@@ -238,18 +266,23 @@ def progress_bar(quiet: bool) -> Progress:
     return bar
 
 
+def notes(recording: dict[str, Any]) -> list[str]:
+    """What there is to know about a recording that was separated."""
+    found = [f"{len(recording['outputs'])} outputs"]
+    if recording["dropped"]:
+        found.append(f"{len(recording['dropped'])} silent ones dropped")
+    if recording["clipped"]:
+        found.append(f"{recording['clipped']} samples clipped at full scale; a format with floats would keep them")
+    if recording["cut_off"]:
+        found.append("the recording is cut off, its end is missing")
+    found.append("there already" if recording["already_there"] else f"{recording['real_time_factor']} of real time")
+    return found
+
+
 def show(summary: dict[str, Any]) -> None:
     """Print what was separated, and what was not."""
     for recording in summary["recordings"]:
-        notes = [f"{len(recording['outputs'])} outputs"]
-        if recording["dropped"]:
-            notes.append(f"{len(recording['dropped'])} silent ones dropped")
-        if recording["clipped"]:
-            notes.append(f"{recording['clipped']} samples clipped at full scale; a format with floats would keep them")
-        if recording["cut_off"]:
-            notes.append("the recording is cut off, its end is missing")
-        notes.append("there already" if recording["already_there"] else f"{recording['real_time_factor']} of real time")
-        print(f"{recording['folder']}: {', '.join(notes)}")
+        print(f"{recording['folder']}: {', '.join(notes(recording))}")
     for entry in summary["skipped"]:
         print(f"skipped {entry['file']}: {entry['why']}")
     print(f"{len(summary['recordings'])} separated, {len(summary['skipped'])} skipped: {summary['output']}")

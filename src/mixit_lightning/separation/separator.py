@@ -1,23 +1,16 @@
 """A trained separator, ready to use: what is in a checkpoint, behind one method."""
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from ..data.audio import resample
-from ..errors import UserError
 from ..separators.mixture_consistency import consistency_weights, mixture_consistency
-from ..training.checkpoints import load_checkpoint
+from ..sharing.trained import load_trained
 from .windows import separate_windows
-
-ALLOWED = re.compile(r"(mixit_lightning\.separators|asteroid\.models)\.[A-Z]\w*")
-"""What a checkpoint may ask to be made: classes of networks and nothing else, as anyone may have written it."""
 
 
 class Separator:
@@ -30,6 +23,7 @@ class Separator:
         window: seconds that are separated at once.
         overlap: seconds that neighbouring windows share.
         device: where the network runs; None is a GPU where there is one.
+        description: of what was trained, see `sharing.trained`.
     """
 
     def __init__(
@@ -40,6 +34,7 @@ class Separator:
         window: float = 30.0,
         overlap: float = 3.0,
         device: str | None = None,
+        description: Mapping[str, Any] | None = None,
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.network = network.to(self.device).eval()
@@ -47,33 +42,69 @@ class Separator:
         self.num_outputs = num_outputs
         self.window = window
         self.overlap = overlap
+        self.description = dict(description or {})
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, **settings: Any) -> "Separator":
-        """Load what training left.
+        """Load what training left, or what was made of it.
 
         Args:
-            path: of a checkpoint, which says itself which network it holds; of one from before they did, the
-                `config.yaml` of its run folder says so.
+            path: of a checkpoint, a `.safetensors` file or a folder with the layout of the Hugging Face Hub, which say
+                themselves which network they hold; of a checkpoint from before they did, the `config.yaml` of its run
+                folder says so.
             settings: of the class.
 
         Raises:
-            UserError: no checkpoint, a damaged one, one with pickled objects, or one that asks for more than a network.
+            UserError: no such file, a damaged one, one with pickled objects, or one that asks for more than a network.
         """
-        path = Path(path)
-        state = load_checkpoint(path)
-        described = state.get("settings") or settings_beside(path)
-        if not (isinstance(described, dict) and {"separator", "sample_rate", "num_outputs"} <= described.keys()):
-            raise UserError(f"{path}: does not say which network it holds, and no config.yaml of its run is there")
-        check_targets(described["separator"], path)
-        try:
-            network = instantiate(described["separator"])
-            prefix = "separator."
-            own = {name.removeprefix(prefix): value for name, value in state["state_dict"].items() if prefix in name}
-            network.load_state_dict(own)
-        except Exception as error:
-            raise UserError(f"{path}: its weights do not fit the network that it describes") from error
-        return cls(network, int(described["sample_rate"]), int(described["num_outputs"]), **settings)
+        trained = load_trained(Path(path))
+        network: Any = trained.network()
+        return cls(network, network.sample_rate, network.num_outputs, description=trained.description, **settings)
+
+    @classmethod
+    def from_pretrained(
+        cls, place: str | Path, revision: str | None = None, token: str | bool | None = None, **settings: Any
+    ) -> "Separator":
+        """Load from a folder with the layout of the Hugging Face Hub, or from the Hub itself.
+
+        Args:
+            place: the folder, or the name of a repository, such as `user/separator`.
+            revision: of the repository; None is the latest.
+            token: of the Hub; None is that of `hf auth login`.
+            settings: of the class.
+
+        Raises:
+            UserError: see `from_checkpoint`; nor is it on the Hub, or `huggingface_hub` is missing.
+        """
+        if not Path(place).is_dir():
+            from ..sharing.hub import download
+
+            place = download(str(place), revision, token)
+        return cls.from_checkpoint(place, **settings)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a folder with the layout of the Hugging Face Hub: weights, description and model card.
+
+        Raises:
+            UserError: it is there already, or `huggingface_hub` is missing.
+        """
+        from ..sharing.hub import save
+
+        save(self, Path(folder))
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Write the same into a repository of the Hub, and return the address of the commit.
+
+        Args:
+            repo_id: such as `user/separator`.
+            options: of `huggingface_hub.ModelHubMixin.push_to_hub`.
+
+        Raises:
+            UserError: `huggingface_hub` is missing.
+        """
+        from ..sharing.hub import HubSeparator
+
+        return HubSeparator(self).push_to_hub(repo_id, **options)
 
     def separate(self, waveform: Tensor, sample_rate: int) -> Tensor:
         """Separate a waveform.
@@ -131,26 +162,3 @@ class Separator:
 def resampled(signals: Tensor, from_rate: int, to_rate: int) -> Tensor:
     """Signals `(..., time)` at another rate."""
     return torch.from_numpy(resample(signals.numpy(), from_rate, to_rate))
-
-
-def settings_beside(checkpoint: Path) -> dict[str, Any] | None:
-    """The config of the run folder that a checkpoint lies in."""
-    path = checkpoint.resolve().parent.parent / "config.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def check_targets(described: Any, path: Path) -> None:
-    """Refuse to make anything but a network.
-
-    Raises:
-        UserError: with what was asked for.
-    """
-    if isinstance(described, dict):
-        target = described.get("_target_")
-        if target is not None and not ALLOWED.fullmatch(str(target)):
-            raise UserError(f"{path}: asks for {target}, which is no network of this package or asteroid's; not loaded")
-        for part in described.values():
-            check_targets(part, path)
-    elif isinstance(described, list):
-        for part in described:
-            check_targets(part, path)

@@ -3,7 +3,9 @@
 import torch
 from asteroid.masknn.convolutional import Conv1DBlock
 from asteroid.masknn.norms import GlobLN
+from asteroid.models.sudormrf import _Padder
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mixit_lightning.separators import cpu
 
@@ -21,6 +23,8 @@ def exchange_layers(network: nn.Module) -> None:
             module.__class__ = FusedGlobLN
         elif type(module) is Conv1DBlock and _fits(module):
             module.__class__ = FusedConv1DBlock
+        elif type(module) is _Padder:
+            module.__class__ = BranchlessPadder
 
 
 class FusedGlobLN(GlobLN):
@@ -49,6 +53,15 @@ class FusedConv1DBlock(Conv1DBlock):
                 y = layer(y)
         residual = self.res_conv(y)
         return (residual, self.skip_conv(y)) if self.skip_out_chan else residual
+
+
+class BranchlessPadder(_Padder):
+    """SuDoRM-RF's encoder behind zeros that fill its last stride, without a branch that an export cannot follow."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, 1, time) to (batch, channel, frame)."""
+        time = x.shape[-1]
+        return self.encoder(functional.pad(x, (0, (time + self.lcm - 1) // self.lcm * self.lcm - time)))
 
 
 def _fits(block: Conv1DBlock) -> bool:

@@ -37,8 +37,8 @@ class LearnedBasis(nn.Module):
     def encode(self, mixture: Tensor) -> Tensor:
         """Coefficients (batch, coefficient, frame), not negative, of a mixture (batch, time)."""
         with without_autocast(mixture):
-            num_frames = max(0, math.ceil((mixture.shape[-1] - self.window) / self.hop)) + 1
-            return functional.relu(self.analysis(_frames(mixture, self.window, self.hop, num_frames)))
+            num_frames = (torch.sym_max(mixture.shape[-1], self.window) - self.window + self.hop - 1) // self.hop + 1
+            return functional.relu(self.analysis(frames_of(mixture, self.window, self.hop, num_frames)))
 
     def features(self, coefficients: Tensor) -> Tensor:
         """The coefficients themselves."""
@@ -91,8 +91,8 @@ class STFTBasis(nn.Module):
     def encode(self, mixture: Tensor) -> Tensor:
         """Complex coefficients (batch, bin, frame) of a mixture (batch, time)."""
         with without_autocast(mixture):
-            num_frames = math.ceil(mixture.shape[-1] / self.hop)
-            frames = _frames(mixture, self.window, self.hop, num_frames) * self.analysis_window.unsqueeze(-1)
+            num_frames = (mixture.shape[-1] + self.hop - 1) // self.hop
+            frames = frames_of(mixture, self.window, self.hop, num_frames) * self.analysis_window.unsqueeze(-1)
             return torch.fft.rfft(frames.mT, self.fft_size).mT
 
     def features(self, coefficients: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ class STFTBasis(nn.Module):
             return _overlap_add(frames, self.hop, time).unflatten(0, coefficients.shape[:2])
 
 
-def _frames(signal: Tensor, window: int, hop: int, num_frames: int) -> Tensor:
+def frames_of(signal: Tensor, window: int, hop: int, num_frames: int) -> Tensor:
     """Cut (batch, time), zeros appended, into (batch, window, frame)."""
     missing = (num_frames - 1) * hop + window - signal.shape[-1]
     return functional.pad(at_least_float32(signal), (0, missing)).unfold(-1, window, hop).mT
@@ -121,4 +121,4 @@ def _overlap_add(frames: Tensor, hop: int, time: int) -> Tensor:
     num_pieces = math.ceil(frames.shape[1] / hop)
     pieces = functional.pad(frames.mT, (0, num_pieces * hop - frames.shape[1])).unflatten(-1, (num_pieces, hop))
     signals = [functional.pad(piece, (0, 0, i, num_pieces - 1 - i)) for i, piece in enumerate(pieces.unbind(2))]
-    return sum(signals[1:], start=signals[0]).flatten(1)[:, :time]
+    return sum(signals[1:], start=signals[0]).flatten(1).narrow(1, 0, time)

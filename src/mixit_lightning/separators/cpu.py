@@ -43,7 +43,7 @@ def suits(x: Tensor, layers: Iterable[nn.Module]) -> bool:
     return (
         x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
-        and len(x) > 0
+        and x.shape[0] > 0
         and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
         and not any(getattr(layer, hooks) for layer in layers for hooks in HOOKS)
     )

@@ -32,7 +32,7 @@ class Dense(nn.Module):
         """Map (batch, inputs, frame) to (batch, outputs, frame)."""
         # The weights are scaled, not the activations: they are far fewer.
         weight = self.weight if self.scale is None else self.scale * self.weight
-        y = torch.bmm(weight.expand(len(x), -1, -1), x)
+        y = torch.bmm(weight.expand(x.shape[0], -1, -1), x)
         if self.bias is None:
             return y
         bias = self.bias if self.scale is None else self.scale * self.bias

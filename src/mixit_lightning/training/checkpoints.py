@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from ..config import first_line
 from ..errors import UserError
 from ..files import replacing
 
@@ -46,7 +47,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"{path}: not a checkpoint of plain tensors ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{path}: not a checkpoint of plain tensors ({first_line(error)})") from error
     if not (isinstance(state, dict) and "state_dict" in state):
         raise UserError(f"{path}: not a checkpoint of a run, it has no state_dict")
     return state

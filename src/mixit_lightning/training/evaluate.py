@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def write_results(config: Config) -> None:
         **dict(zip(("objective", "recipe", "separator"), settings.run.split("."), strict=False)),
         "run": settings.run,
         "metrics": metrics,
-        "selection_rule": selection_rule(module.scoring, settings, checkpoint),
+        "selection_rule": selection_rule(module.scoring, settings, checkpoint, metrics),
         "num_examples": len(rows),
         "num_examples_by_sources": {str(n): int(c) for n, c in rows.num_references.value_counts().sort_index().items()},
         "seed": settings.seed,
@@ -121,6 +122,8 @@ def score(
     table.loc[table.num_references == 1, "input_si_snr"] = torch.nan
     values = {name: metric.compute().item() for name, metric in {**metrics, "momi": mom_metric}.items()}
     values["input_si_snr"] = table.input_si_snr.mean()
+    if not table.num_references.any():  # nothing is known of the sources
+        values = {"momi": values["momi"]}
     return table, {name: None if value != value else round(value, 4) for name, value in values.items()}
 
 
@@ -135,11 +138,12 @@ def columns_of(scores: Any) -> dict[str, Tensor]:
     return columns
 
 
-def selection_rule(scoring: Scoring, settings: Any, checkpoint: Path) -> str:
+def selection_rule(scoring: Scoring, settings: Any, checkpoint: Path, measured: Iterable[str]) -> str:
     """How outputs and checkpoint were chosen, without which the numbers mean nothing."""
     names: dict[str, list[str]] = {}
     for name, metric in {**scoring.metrics(), "momi": MoMi()}.items():
-        names.setdefault(metric.selection_rule, []).append(name)
+        if name in measured:
+            names.setdefault(metric.selection_rule, []).append(name)
     rules = "; ".join(f"{', '.join(of)}: {rule}" for rule, of in names.items())
     chosen = f"checkpoint with the lowest {settings.selection}" if checkpoint.name == "best.ckpt" else checkpoint.name
     return f"{settings.num_outputs} outputs; {rules}; {chosen}"
@@ -216,6 +220,7 @@ def keep_examples(
             for name, value in rows.loc[number].items()
             if name != "name"
             and value == value
+            and not (rows.num_references[number] == 0 and str(name).startswith("num_"))
             and not str(name).startswith("energy_share")
             and "found" not in str(name)
         }

@@ -11,7 +11,7 @@ import torch
 
 from mixit_lightning.data import MixtureDataModule, Split
 from mixit_lightning.data.audio import Header, read_header
-from mixit_lightning.data.crops import CropList, Cropped, Recording, read_stretch
+from mixit_lightning.data.crops import CropList, Cropped, Recording, read_stretch, span_of
 from mixit_lightning.data.dynamic import REFERENCE_RMS
 from mixit_lightning.data.formats import RECORDINGS
 from mixit_lightning.data.index import Index, index_recordings
@@ -35,6 +35,7 @@ class OwnRecordings(MixtureDataModule):
     Args:
         data: the folder.
         index: folder for what was heard in them.
+        recordings: fingerprint of the recordings, which a run belongs to; null is whichever there are.
         labelled_data: folder of labelled recordings, see `LabelledMixtures`.
         shortest: seconds of a recording that is used.
         held_out: share of the recordings for validation, and the same for the test.
@@ -50,6 +51,7 @@ class OwnRecordings(MixtureDataModule):
         self,
         data: str,
         index: str,
+        recordings: str | None,
         labelled_data: str | None,
         shortest: float,
         held_out: float,
@@ -73,6 +75,7 @@ class OwnRecordings(MixtureDataModule):
             raise UserError("labelled_data has no meaning for objective=mixit; give objective=semi-supervised")
         self.root = Path(data)
         self.index_folder = Path(index)
+        self.recordings = recordings
         self.labelled_data = labelled_data
         self.shortest = shortest
         self.held_out = held_out
@@ -83,8 +86,18 @@ class OwnRecordings(MixtureDataModule):
 
     @cached_property
     def index(self) -> Index:
-        """What was heard in the recordings."""
-        return index_recordings(self.root, self.index_folder)
+        """What was heard in the recordings.
+
+        Raises:
+            UserError: there are none, or others than when the run began, some of which it may have been trained on.
+        """
+        index = index_recordings(self.root, self.index_folder)
+        if self.recordings not in (None, index.fingerprint):
+            raise UserError(
+                f"{self.root}: its recordings have changed since this run began; move the run's folder away to train "
+                "on what there is now, and give warm_start=CHECKPOINT to begin with what it learnt"
+            )
+        return index
 
     @cached_property
     def usable(self) -> Usable:
@@ -112,13 +125,22 @@ class OwnRecordings(MixtureDataModule):
     def training_mixtures(self) -> "OwnMixtures":
         """Crops, and labelled mixtures where there are any."""
         crops = labelled = None
+        shared = {
+            "length": self.length,
+            "sample_rate": self.sample_rate,
+            "max_level": self.max_level,
+            "seed": self.seed,
+        }
         if self.labelled_share < 1:
-            settings = (self.length, self.sample_rate, self.num_mixtures, self.fairness, self.max_level, self.speeds)
-            crops = Cropped(self.parts["train"], *settings, self.seed)
-        if self.labelled_data is not None:
-            labelled = LabelledMixtures(
-                Path(self.labelled_data), self.length, self.sample_rate, self.max_level, self.seed
+            crops = Cropped(
+                self.parts["train"],
+                num_mixtures=self.num_mixtures,
+                fairness=self.fairness,
+                speeds=self.speeds,
+                **shared,
             )
+        if self.labelled_data is not None:
+            labelled = LabelledMixtures(Path(self.labelled_data), **shared)
         return OwnMixtures(crops, labelled)
 
     def evaluation_mixtures(self, split: Split) -> CropList:
@@ -131,9 +153,11 @@ class OwnRecordings(MixtureDataModule):
 
     def look(self, quiet: bool) -> list[FirstLook]:
         """What the folder holds, and what will be used."""
+        self.recordings = None  # whatever there is now
         chosen = {"sample_rate": self.sample_rate, "datamodule.duration": self.length / self.sample_rate}
         proposed = propose(self.index, self.shortest)
         try:
+            self.setup()
             return [FirstLook(self.index, self.usable, self.parts, proposed, chosen)]
         except UserError as error:
             return [FirstLook(self.index, self.usable, {}, proposed, chosen, str(error))]
@@ -168,12 +192,14 @@ class LabelledMixtures:
     """
 
     def __init__(self, root: Path, length: int, sample_rate: int, max_level: float, seed: int) -> None:
-        folders = sorted(path for path in root.glob("*/") if not (path.name == "mix" or path.name.startswith("mix_")))
+        folders = sorted(
+            path for path in root.glob("*/") if not (path.name == "mix" or path.name.startswith(("mix_", ".")))
+        )
         if len(folders) < 2:
             raise UserError(
                 f"labelled_data={root}: must hold two or more folders, one for each source, such as s1 and s2"
             )
-        names = [{path.name for path in folder.iterdir() if path.suffix.lower() in RECORDINGS} for folder in folders]
+        names = [{path.name for path in folder.iterdir() if is_recording(path)} for folder in folders]
         for folder, own in zip(folders, names, strict=True):
             if missing := sorted(set.union(*names) - own):
                 raise UserError(f"{folder / missing[0]}: missing, though other sources of this name are there")
@@ -195,16 +221,20 @@ class LabelledMixtures:
         rng = generator(self.seed, 2, number)
         row = int(rng.integers(len(self.rows)))
         header = self.headers[row]
-        spare = header.frames / header.sample_rate - self.length / self.sample_rate
-        start = rng.random() * spare  # negative where it is shorter: it stands anywhere in the crop
-        stretches = [
-            read_stretch(path, 0, header.sample_rate, start, self.length, self.sample_rate) for path in self.rows[row]
-        ]
-        sources = np.stack(stretches)
+        frames, rate = header
+        spare = frames - span_of(self.length, self.sample_rate, rate, 1.0)
+        start = round(rng.random() * spare)  # negative where it is shorter: it stands anywhere in the crop
+        place = (start, (0, frames), self.length, self.sample_rate)
+        sources = np.stack([read_stretch(path, 0, rate, *place) for path in self.rows[row]])
         rms = max(float(np.sqrt(np.mean(np.square(sources.sum(0), dtype=np.float64)))), 1e-4)
         gain = REFERENCE_RMS * 10 ** (rng.uniform(-self.max_level, self.max_level) / 20) / rms
         references = torch.from_numpy((gain * sources).astype(np.float32))
-        return Mixture(f"{self.rows[row][0].stem} at {max(0.0, start):.1f} s", references.sum(0), references)
+        return Mixture(f"{self.rows[row][0].stem} from {max(0, start) / rate:.1f} s", references.sum(0), references)
+
+
+def is_recording(path: Path) -> bool:
+    """Whether it is called like one."""
+    return path.suffix.lower() in RECORDINGS and not path.name.startswith(".")
 
 
 def check_row(row: list[Path], sample_rate: int) -> Header:
@@ -235,7 +265,7 @@ def hold_out(found: Usable, share: float) -> dict[Split, list[Recording]]:
     seconds = np.array([heard.survey.seconds for heard in found.heard])
     keys = [hashlib.sha256(heard.survey.digest.encode()).digest() for heard in found.heard]
     order = sorted(range(len(keys)), key=keys.__getitem__)
-    candidates = [number for number in order if seconds[number] <= share * seconds.sum()]
+    candidates = [number for number in order if seconds[number] <= share * seconds.sum() + 1]
     count = max(2, round(share * len(order)))
     if len(order) < FEW or len(candidates) < 2 * count:
         ends = {"train": (0, 1 - 2 * share), "valid": (1 - 2 * share, 1 - share), "test": (1 - share, 1)}
@@ -249,4 +279,5 @@ def hold_out(found: Usable, share: float) -> dict[Split, list[Recording]]:
 
 def proposals(data: str, index: str, shortest: float) -> dict[str, Any]:
     """Settings that the recordings suggest, for those that are `proposed`."""
-    return as_settings(propose(index_recordings(Path(data), Path(index)), shortest))
+    found = index_recordings(Path(data), Path(index))
+    return as_settings(propose(found, shortest)) | {"datamodule.recordings": found.fingerprint}

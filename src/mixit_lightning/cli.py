@@ -33,30 +33,33 @@ def run_train(overrides: Sequence[str]) -> None:
 
 
 def check_separate_into(config: "Config") -> None:
-    """Refuse to separate recordings into the folder that they are in.
+    """Refuse to separate recordings into a folder where they could not be told from their outputs.
 
     Raises:
-        UserError: the next training would be on what this one separates.
+        UserError: it lies among the recordings, or they in it; or it cannot be made.
     """
-    into = config.settings.get("separate_into")
-    if into and Path(into).expanduser().resolve().is_relative_to(config.settings.data):
-        raise UserError(
-            f"separate_into={into}: lies in data={config.settings.data}, and would be trained on; move it out"
-        )
+    if not (into := config.settings.get("separate_into")):
+        return
+    data, target = Path(config.settings.data), Path(into).expanduser().resolve()
+    if target.is_relative_to(data) or data.is_relative_to(target):
+        raise UserError(f"separate_into={into}: one of it and data={data} lies in the other; choose another folder")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"separate_into={into}: cannot be made ({error.strerror}); choose another folder") from error
 
 
 def separate_data(config: "Config") -> None:
     """Separate all of a run's data with its best checkpoint, and say what was of no use."""
-    import json
-
     from .config import build, load_described
-    from .separation.files import show
+    from .separation.files import separate_files, show
 
     data = Path(config.settings.data)
-    checkpoint = config.folder / "checkpoints" / "best.ckpt"
-    places = {"checkpoint": checkpoint, "input": data, "output": config.settings.separate_into}
-    words = [f"{key}={json.dumps(str(place), ensure_ascii=False)}" for key, place in places.items()]
-    summary = build(load_described("separate", words), "separate")
+    described = load_described("separate", ["checkpoint=null", "input=null", "output=null"]).separate
+    settings = {str(name): value for name, value in described.items() if name != "_target_"}
+    checkpoint = str(config.folder / "checkpoints" / "best.ckpt")
+    places = {"checkpoint": checkpoint, "input": str(data), "output": config.settings.separate_into}
+    summary = separate_files(**settings | places)
     show(summary)
     told = {entry["file"] for entry in summary["skipped"]}
     for name, why in build(config.settings, "datamodule").skipped().items():

@@ -139,9 +139,12 @@ def take_proposals(settings: DictConfig, folder: Path) -> None:
     path = folder / "config.yaml"
     if open_keys:
         earlier = OmegaConf.load(path) if path.is_file() else None
-        values = {key: OmegaConf.select(earlier, key) for key in open_keys} if earlier else build(settings, "proposals")
+        proposed = build(settings, "proposals") if "proposals" in settings and not earlier else {}
         for key in open_keys:
-            OmegaConf.update(settings, key, values[key])
+            value = OmegaConf.select(earlier, key) if earlier else proposed.get(key)
+            if value is None:
+                raise UserError(f"{key}={PROPOSED}: nobody proposes it; give a value")
+            OmegaConf.update(settings, key, value)
     settings.pop("proposals", None)
 
 

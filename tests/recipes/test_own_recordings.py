@@ -148,7 +148,7 @@ def test_one_command_from_a_folder_to_separated_files(own, tmp_path, capsys):
 def test_what_is_separated_must_not_be_trained_on(own, tmp_path, capsys):
     words = ["train", "recipe=own-recordings", f"data={own}", f"runs={tmp_path}", f"separate_into={own / 'out'}"]
     assert main([*words, *SMALL]) == 1
-    assert "would be trained on; move it out" in capsys.readouterr().err
+    assert "lies in the other; choose another folder" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -9,12 +9,11 @@ import soundfile
 import torch
 
 from ..errors import UserError
-from .audio import reason, resample
+from .audio import reason, resample, rounded_rate
 from .dynamic import REFERENCE_RMS
 from .index import Heard
 from .mixture import Mixture, generator
 from .recordings import check_speeds
-from .survey import BLOCK
 
 SILENT = -70
 """dB of full scale, above which a recording has something in it."""
@@ -25,26 +24,38 @@ RANGE = 40
 LOUD = 95
 """Percentile of the blocks that have something in them: the loud parts."""
 
+FLOOR = 10
+"""Percentile of the same: the background."""
+
+ABOVE_FLOOR = 6
+"""dB above the background, from which on something is heard besides."""
+
 
 class Channel(NamedTuple):
-    """One channel of a recording that is not silent, or a part of it in time."""
+    """One channel of a recording that is not silent, or a part of it in time. Times are samples of the recording."""
 
-    name: str
     path: Path
-    channel: int
+    number: int
     sample_rate: int
     first: int
-    """The block that it begins with."""
-    blocks: int
+    end: int
+    block: int
+    """Samples of a block."""
     active: np.ndarray
     """Numbers of the blocks in which something can be heard."""
+    events: np.ndarray
+    """Those of them that stand out from the background; all of them where none does."""
     rms: float
     """Of the active blocks."""
 
-    def part(self, first: int, blocks: int) -> "Channel":
-        """What lies in some of its blocks."""
-        inside = self.active[(self.active >= first) & (self.active < first + blocks)]
-        return self._replace(first=first, blocks=blocks, active=inside)
+    def part(self, start: float, end: float) -> "Channel":
+        """What lies between two shares of its time, in the blocks that are all inside."""
+        first, last = (self.first + round(share * (self.end - self.first)) for share in (start, end))
+        active, events = (
+            blocks[(blocks * self.block >= first) & ((blocks + 1) * self.block <= last)]
+            for blocks in (self.active, self.events)
+        )
+        return self._replace(first=first, end=last, active=active, events=events if len(events) else active)
 
 
 class Recording(NamedTuple):
@@ -56,14 +67,12 @@ class Recording(NamedTuple):
     @property
     def active_seconds(self) -> float:
         """Seconds in which something can be heard, in the mean over the channels."""
-        return BLOCK * float(np.mean([len(channel.active) for channel in self.channels])) if self.channels else 0.0
+        seconds = [len(channel.active) * channel.block / channel.sample_rate for channel in self.channels]
+        return float(np.mean(seconds)) if seconds else 0.0
 
     def part(self, start: float, end: float) -> "Recording":
-        """What lies between two shares of its time, in whole blocks."""
-        parts = []
-        for channel in self.channels:
-            first, last = (channel.first + round(share * channel.blocks) for share in (start, end))
-            parts.append(channel.part(first, last - first))
+        """What lies between two shares of its time."""
+        parts = (channel.part(start, end) for channel in self.channels)
         return self._replace(channels=tuple(part for part in parts if len(part.active)))
 
 
@@ -74,32 +83,51 @@ def active_blocks(levels: np.ndarray) -> np.ndarray:
     """
     heard = levels[levels > SILENT]
     if not len(heard):
-        return np.zeros(0, int)
-    return np.flatnonzero(levels > max(SILENT, np.percentile(heard, LOUD) - RANGE))
+        return np.zeros(0, np.int32)
+    return np.flatnonzero(levels > max(SILENT, np.percentile(heard, LOUD) - RANGE)).astype(np.int32)
 
 
 def as_recording(heard: Heard) -> Recording:
     """The channels of an indexed recording that are not silent."""
-    channels = []
-    for number, levels in enumerate(heard.survey.levels):
+    survey, channels = heard.survey, []
+    for number, levels in enumerate(survey.levels):
         active = active_blocks(levels)
         if len(active):
-            rms = float(np.sqrt(np.mean(10 ** (levels[active].astype(float) / 10))))
-            one = (heard.name, heard.path, number, heard.survey.sample_rate, 0, len(levels), active, rms)
-            channels.append(Channel(*one))
+            loud = active[levels[active] > np.percentile(levels[active], FLOOR) + ABOVE_FLOOR]
+            channels.append(
+                Channel(
+                    path=heard.path,
+                    number=number,
+                    sample_rate=survey.sample_rate,
+                    first=0,
+                    end=survey.frames,
+                    block=survey.block,
+                    active=active,
+                    events=loud if len(loud) else active,
+                    rms=float(np.sqrt(np.mean(10 ** (levels[active].astype(float) / 10)))),
+                )
+            )
     return Recording(heard.name, tuple(channels))
 
 
 def read_stretch(
-    path: Path, channel: int, from_rate: int, start: float, length: int, sample_rate: int, speed: float = 1.0
+    path: Path,
+    channel: int,
+    from_rate: int,
+    start: int,
+    within: tuple[int, int],
+    length: int,
+    sample_rate: int,
+    speed: float = 1.0,
 ) -> np.ndarray:
-    """Samples `(time,)` of one channel at another rate, with silence where the recording has none.
+    """Samples `(time,)` of one channel at another rate.
 
     Args:
         path: of the recording.
         channel: its number.
         from_rate: Hz, of the recording.
-        start: seconds; negative is before the recording begins.
+        start: sample of the recording; may lie before its beginning.
+        within: first and last sample, the last one not included, beyond which there is silence.
         length: samples at the rate `sample_rate`.
         sample_rate: Hz, of what is returned.
         speed: how many times as fast it is played.
@@ -107,28 +135,36 @@ def read_stretch(
     Raises:
         UserError: it can no longer be read.
     """
-    played_at = round(speed * from_rate)
-    first, frames = round(start * from_rate), -(-length * played_at // sample_rate)
+    played_at = rounded_rate(speed * from_rate)
+    frames = span_of(length, sample_rate, from_rate, speed)
+    first, last = max(start, within[0]), min(start + frames, within[1])
     try:
         with soundfile.SoundFile(str(path)) as file:
-            file.seek(min(max(0, first), file.frames))
-            samples = file.read(max(0, frames + min(0, first)), dtype="float32", always_2d=True)[:, channel]
+            file.seek(first)
+            samples = file.read(max(0, last - first), dtype="float32", always_2d=True)[:, channel]
     except (soundfile.LibsndfileError, OSError, IndexError) as error:
         raise UserError(f"{path}: cannot be read any more ({reason(error)}); was it changed?") from error
+    if len(samples) < last - first:
+        raise UserError(f"{path}: ends after {first + len(samples)} samples, earlier than before; was it changed?")
     if not np.isfinite(samples).all():
         raise UserError(f"{path}: holds samples that are not finite numbers (NaN or infinity); was it changed?")
-    before = max(0, -first)
-    samples = np.pad(samples, (before, max(0, frames - before - len(samples))))
+    samples = np.pad(samples, (first - start, start + frames - first - len(samples)))
     return resample(samples, played_at, sample_rate)[:length]
+
+
+def span_of(length: int, sample_rate: int, from_rate: int, speed: float) -> int:
+    """Samples of a recording at `from_rate` that make up `length` at `sample_rate` when it is played faster."""
+    return -(-length * rounded_rate(speed * from_rate) // rounded_rate(sample_rate))
 
 
 def crop(channel: Channel, block: int, place: float, length: int, sample_rate: int, speed: float = 1.0) -> np.ndarray:
     """A crop `(time,)` of a channel that has a block in it, at RMS 1 of its recording's active parts.
 
     Args:
-        channel: what to cut from.
+        channel: what to cut from; beyond it there is silence.
         block: number of the block.
-        place: where in the crop it lies, from 0 (at the end) to 1 (at the beginning), as far as the channel allows.
+        place: where in the crop it lies, from 0 (at the end) to 1 (at the beginning), as far as the channel allows. A
+            channel that is shorter than the crop lies anywhere in it.
         length: samples of the crop.
         sample_rate: Hz, of the crop.
         speed: how many times as fast the recording is played.
@@ -136,19 +172,22 @@ def crop(channel: Channel, block: int, place: float, length: int, sample_rate: i
     Raises:
         UserError: the recording can no longer be read.
     """
-    seconds = speed * length / sample_rate
-    start = BLOCK * block - (1 - place) * (seconds - BLOCK)
-    first, last = BLOCK * channel.first, BLOCK * (channel.first + channel.blocks)
-    if last - first >= seconds:
-        start = min(max(start, first), last - seconds)
-    else:  # it is shorter, and stands anywhere in the crop
-        start = first - place * (seconds - (last - first))
-    samples = read_stretch(channel.path, channel.channel, channel.sample_rate, start, length, sample_rate, speed)
+    span = span_of(length, sample_rate, channel.sample_rate, speed)
+    latest = channel.end - span
+    if latest < channel.first:
+        start = channel.first - round(place * (channel.first - latest))
+    else:
+        start = round(channel.block * block - (1 - place) * (span - channel.block))
+        start = min(max(start, channel.first), latest)
+    within = (channel.first, channel.end)
+    samples = read_stretch(channel.path, channel.number, channel.sample_rate, start, within, length, sample_rate, speed)
     return samples / channel.rms
 
 
 class Cropped:
     """Crops of recordings to train on, by number; those of one example come from different recordings.
+
+    Half of them are around a block in which something stands out from the background, half around any active one.
 
     Args:
         recordings: one or more; fewer than `num_mixtures` are parted in time.
@@ -200,11 +239,12 @@ class Cropped:
         recording = self.recordings[self.choose(example)[member]]
         rng = generator(self.seed, 1, number)
         channel = recording.channels[rng.integers(len(recording.channels))]
-        block = channel.active[rng.integers(len(channel.active))]
+        blocks = channel.active if rng.random() < 0.5 else channel.events
+        block = int(blocks[rng.integers(len(blocks))])
         speed = self.speeds[rng.integers(len(self.speeds))]
-        samples = crop(channel, int(block), float(rng.random()), self.length, self.sample_rate, speed)
+        samples = crop(channel, block, float(rng.random()), self.length, self.sample_rate, speed)
         gain = REFERENCE_RMS * 10 ** (rng.uniform(-self.max_level, self.max_level) / 20)
-        return unlabelled(f"{recording.name} at {BLOCK * block:.1f} s", gain * samples)
+        return unlabelled(recording, channel, block, gain * samples)
 
     def choose(self, example: int) -> list[int]:
         """Numbers of the recordings that an example is made of."""
@@ -224,12 +264,18 @@ class Cropped:
 class CropList:
     """A fixed list of crops, spread over the recordings and the time in which something can be heard in them.
 
+    Neighbours, which are added up to mixtures of mixtures, are half the list apart when it is sorted by recording and
+    time: they come from one recording only where that has most of the list, and then lie far apart in it.
+
     Args:
         recordings: one or more.
         length: samples.
         sample_rate: Hz.
-        count: crops, at most; there are no more than fit into the recordings, but two.
+        count: crops, at most; there are no more than fit into the recordings.
         fairness: see `Cropped`.
+
+    Raises:
+        UserError: no two crops fit.
     """
 
     def __init__(
@@ -238,14 +284,17 @@ class CropList:
         active = np.array([recording.active_seconds for recording in recordings])
         shares = active**fairness
         wanted = np.ceil(count * shares / shares.sum()).astype(int)
-        fitting = np.maximum(1, active * sample_rate / length).astype(int)
-        counts = np.minimum(wanted, fitting)
+        counts = np.minimum(wanted, np.maximum(1, active * sample_rate / length).astype(int))
         if counts.sum() < 2:
-            counts[0] = 2
-        # Crops of one recording lie far apart in the list, as neighbours are added up to mixtures of mixtures.
-        places = sorted(((k + 0.5) / n, number) for number, n in enumerate(counts) for k in range(n))
-        count = min(count, len(places))
-        self.places = [places[k * len(places) // count] for k in range(count)]
+            raise UserError(
+                f"{recordings[0].name}: what is held out of it is too short for two crops of {length / sample_rate:g} "
+                "s; add recordings, or lower datamodule.duration"
+            )
+        spread = sorted(((k + 0.5) / n, number) for number, n in enumerate(counts) for k in range(n))
+        count = min(count, len(spread))
+        places = sorted(spread[k * len(spread) // count][::-1] for k in range(count))
+        half = -(-count // 2)
+        self.places = [places[k // 2 + half * (k % 2)] for k in range(count)]
         self.recordings = recordings
         self.length = length
         self.sample_rate = sample_rate
@@ -254,14 +303,15 @@ class CropList:
         return len(self.places)
 
     def __getitem__(self, number: int) -> Mixture:
-        share, of = self.places[number]
+        of, share = self.places[number]
         recording = self.recordings[of]
         channel = recording.channels[number % len(recording.channels)]
-        block = channel.active[int(share * len(channel.active))]
-        samples = crop(channel, int(block), 0.5, self.length, self.sample_rate)
-        return unlabelled(f"{recording.name} at {BLOCK * block:.1f} s", REFERENCE_RMS * samples)
+        block = int(channel.active[int(share * len(channel.active))])
+        samples = crop(channel, block, 0.5, self.length, self.sample_rate)
+        return unlabelled(recording, channel, block, REFERENCE_RMS * samples)
 
 
-def unlabelled(name: str, samples: np.ndarray) -> Mixture:
-    """A mixture of which nothing else is known."""
+def unlabelled(recording: Recording, channel: Channel, block: int, samples: np.ndarray) -> Mixture:
+    """A crop around a block, of which nothing else is known."""
+    name = f"{recording.name} around {block * channel.block / channel.sample_rate:.1f} s"
     return Mixture(name, torch.from_numpy(samples.astype(np.float32)), torch.zeros(0, len(samples)))

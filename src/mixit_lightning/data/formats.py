@@ -23,9 +23,17 @@ Check = Callable[[int, int, int], None]
 
 
 def recordings_below(folder: Path) -> list[Path]:
-    """All recordings below a folder, hidden ones and links to folders left out, in an order that no disk changes."""
-    found = []
-    for parent, folders, names in os.walk(folder):
+    """All recordings below a folder, links followed, in an order that no disk changes.
+
+    Hidden files and folders are left out, and what this package made: separated recordings and the folders of runs.
+    """
+    found, seen = [], set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        place = os.path.realpath(parent)
+        if place in seen or "separation.json" in names or {"config.yaml", "checkpoints"} <= {*names, *folders}:
+            folders.clear()
+            continue
+        seen.add(place)  # links may lead in a circle
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
             Path(parent, name)
@@ -79,7 +87,9 @@ def decode(path: Path, target: Path, check: Check | None = None) -> Path:
                 raise UserError(f"{path}: has no sound track; remove it")
             stream = container.streams.audio[0]
             resampler = av.AudioResampler("flt", stream.layout, stream.rate)
-            with soundfile.SoundFile(str(target), "w", stream.rate, stream.layout.nb_channels, "FLOAT") as file:
+            with soundfile.SoundFile(
+                str(target), "w", stream.rate, stream.layout.nb_channels, "FLOAT", format="RF64"
+            ) as file:
                 for frame in container.decode(stream):
                     if check:
                         check(file.frames, stream.rate, stream.layout.nb_channels)

@@ -2,31 +2,29 @@
 
 import hashlib
 import json
+import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
 
 from ..errors import UserError
 from ..preparation.jobs import ProgressBar, num_cores
+from .audio import reason
 from .formats import CONTAINERS, RECORDINGS, opened, recordings_below
 from .survey import PIECE, Survey, survey
 
 VERSION = 1
 """Of what is kept; another one is built anew."""
 
-WRITTEN_EVERY = 1.0
-"""Seconds, after which what has been heard stands on the disk."""
-
-COLUMNS = "name TEXT PRIMARY KEY, stamp TEXT, problem TEXT, facts TEXT, levels BLOB"
+COLUMNS = "name TEXT PRIMARY KEY, stamp TEXT, problem TEXT, facts TEXT, channels INT, levels BLOB, decoded INT"
 
 
 class Heard(NamedTuple):
@@ -47,6 +45,11 @@ class Index(NamedTuple):
     problems: dict[str, str]
     """By name: why a recording cannot be read."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Changes when a recording comes, goes or changes, and not with its name."""
+        return hashlib.sha256("\n".join(sorted(heard.survey.digest for heard in self.heard)).encode()).hexdigest()[:16]
+
 
 def index_recordings(root: Path, folder: Path) -> Index:
     """Listen to every recording below a folder that is new or has changed since it was last listened to.
@@ -65,58 +68,86 @@ def index_recordings(root: Path, folder: Path) -> Index:
     names = [str(path.relative_to(root)) for path in recordings_below(root)]
     if not names:
         raise UserError(f"{root}: no recordings below it ({', '.join(RECORDINGS + CONTAINERS)})")
-    base = folder / f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
-    book_path = base.with_name(f"{base.name}.sqlite")
+    odd = {
+        name.encode(errors="replace").decode(): "has a name that is not Unicode; rename it"
+        for name in names
+        if not is_unicode(name)
+    }
+    base = folder / f"{root.name[:60]}-{hashlib.sha256(str(root).encode(errors='replace')).hexdigest()[:8]}"
+    path = base.with_name(f"{base.name}.sqlite")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(book_path, timeout=60)) as book:
-            refresh(book, root, base, names)
-            return read_index(book, root, base)
+        # What has been heard stands there at once; a power cut may spoil it, and then it is built again.
+        with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as book:
+            book.execute("PRAGMA synchronous = OFF")
+            refresh(book, root, base, list(filter(is_unicode, names)))
+            index = read_index(book, root, base)
     except (OSError, sqlite3.Error) as error:
-        raise UserError(f"{book_path}: cannot be kept ({error}); remove it, or give datamodule.index=FOLDER") from error
+        raise UserError(
+            f"{path}: cannot be kept ({error}); remove it if it is damaged, or give datamodule.index=FOLDER"
+        ) from error
+    return index._replace(problems=index.problems | odd)
+
+
+def is_unicode(name: str) -> bool:
+    """Whether a name is one that can be written down."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def refresh(book: sqlite3.Connection, root: Path, base: Path, names: list[str]) -> None:
-    """Listen to what is new, and forget what is gone."""
+    """Listen to what is new or could not be read, and forget what is gone."""
     if book.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-        book.executescript(f"DROP TABLE IF EXISTS recordings; PRAGMA user_version = {VERSION}")
+        book.execute("DROP TABLE IF EXISTS recordings")
+        book.execute(f"PRAGMA user_version = {VERSION}")
     book.execute(f"CREATE TABLE IF NOT EXISTS recordings ({COLUMNS})")
-    known = dict(book.execute("SELECT name, stamp FROM recordings"))
+    known = {
+        name: stamp
+        for name, stamp, problem, decoded in book.execute("SELECT name, stamp, problem, decoded FROM recordings")
+        if problem is None and not (decoded and not decoded_path(base, name).is_file())
+    }
     stamps = {name: stamp_of(root / name) for name in names}
-    gone = known.keys() - stamps.keys()
-    book.executemany("DELETE FROM recordings WHERE name = ?", [(name,) for name in gone])
-    book.commit()
-    for name in gone:
-        decoded_path(base, name).unlink(missing_ok=True)
+    for (name,) in book.execute("SELECT name FROM recordings").fetchall():
+        if name not in stamps:
+            book.execute("DELETE FROM recordings WHERE name = ?", (name,))
+            decoded_path(base, name).unlink(missing_ok=True)
     fresh = [name for name, stamp in stamps.items() if known.get(name) != stamp]
+    fresh.sort(key=lambda name: -int(stamps[name].split()[0]))  # the largest first, so that no core waits for it
     if not fresh:
         return
-    written = time.monotonic()
     with ProgressBar("Listening", len(fresh), aside=True) as progress:
         for name, found in listen_to_all(root, base, fresh):
-            facts = levels = None
-            if isinstance(found, Survey):
-                facts = json.dumps(found._replace(levels=np.zeros(0))._asdict() | {"levels": found.levels.shape})
-                levels = found.levels.tobytes()
-            row = (name, stamps[name], None if facts else found, facts, levels)
-            book.execute("INSERT OR REPLACE INTO recordings VALUES (?, ?, ?, ?, ?)", row)
-            if time.monotonic() - written > WRITTEN_EVERY:
-                book.commit()
-                written = time.monotonic()
+            row: tuple[Any, ...] = (name, stamps[name], found, None, None, None, None)
+            if isinstance(found, Heard):
+                survey = found.survey
+                facts = {key: value for key, value in survey._asdict().items() if key != "levels"}
+                decoded = found.path != root / name
+                row = (
+                    name,
+                    stamps[name],
+                    None,
+                    json.dumps(facts),
+                    len(survey.levels),
+                    survey.levels.tobytes(),
+                    decoded,
+                )
+            book.execute("INSERT OR REPLACE INTO recordings VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             progress.advance()
-    book.commit()
 
 
 def stamp_of(path: Path) -> str:
-    """Changes when a file does."""
+    """Size and time of the last change of a file."""
     try:
         about = path.stat()
-    except OSError as error:
-        return f"cannot be opened: {error.strerror}"
+    except OSError:
+        return "0 0"
     return f"{about.st_size} {about.st_mtime_ns}"
 
 
-def listen_to_all(root: Path, base: Path, names: list[str]) -> Iterator[tuple[str, Survey | str]]:
+def listen_to_all(root: Path, base: Path, names: list[str]) -> Iterator[tuple[str, Heard | str]]:
     """Survey recordings on all cores, in the order in which they are done; a problem is its message.
 
     A decoder that takes its process down takes its neighbours' down too: what was left is then done one by one.
@@ -134,7 +165,7 @@ def listen_to_all(root: Path, base: Path, names: list[str]) -> Iterator[tuple[st
                 yield name, "takes the decoder down; replace or remove it"
 
 
-def listen_side_by_side(root: Path, base: Path, names: list[str]) -> Iterator[tuple[str, Survey | str]]:
+def listen_side_by_side(root: Path, base: Path, names: list[str]) -> Iterator[tuple[str, Heard | str]]:
     """Survey recordings in processes, in the order in which they are done.
 
     Raises:
@@ -142,19 +173,25 @@ def listen_side_by_side(root: Path, base: Path, names: list[str]) -> Iterator[tu
     """
     pool = ProcessPoolExecutor(min(num_cores(), len(names)), mp_context=get_context("fork"))
     try:
-        futures = {pool.submit(listen_to, root / name, decoded_path(base, name)): name for name in names}
+        futures = {pool.submit(listen_to, root, name, decoded_path(base, name)): name for name in names}
         for future in as_completed(futures):
             yield futures[future], future.result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def listen_to(path: Path, decoded: Path) -> Survey | str:
+def listen_to(root: Path, name: str, decoded: Path) -> Heard | str:
     """Survey one recording, in a process of its own."""
+    path = root / name
     try:
-        return survey(sound_of(path, decoded))
+        if not path.is_file():
+            return "is no file"
+        sound = sound_of(path, decoded)
+        return Heard(name, sound, survey(sound))
     except UserError as error:
-        return str(error).removeprefix(f"{path}: ")
+        return str(error).removeprefix(f"{path}: ").removeprefix(f"{decoded}: ")
+    except (OSError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:  # of whatever decodes it
+        return f"cannot be read as audio ({reason(error)}); replace or remove it"
 
 
 def sound_of(path: Path, decoded: Path) -> Path:
@@ -163,38 +200,36 @@ def sound_of(path: Path, decoded: Path) -> Path:
     Raises:
         UserError: it has none.
     """
-    decoded.unlink(missing_ok=True)
     if path.suffix.lower() not in CONTAINERS:
         return path
     with opened(path) as file:
         if file.name == str(path):
             return path
         decoded.parent.mkdir(parents=True, exist_ok=True)
-        partial = decoded.with_suffix(".partial")
-        with soundfile.SoundFile(partial, "w", file.samplerate, file.channels, "PCM_16", format="FLAC") as target:
-            while len(samples := file.read(round(PIECE * file.samplerate), dtype="float32", always_2d=True)):
-                target.write(samples)
-        partial.rename(decoded)
+        partial = decoded.with_name(f"{decoded.stem}-{os.getpid()}.partial")
+        try:
+            with soundfile.SoundFile(partial, "w", file.samplerate, file.channels, "PCM_16", format="FLAC") as target:
+                while len(samples := file.read(round(PIECE * file.samplerate), dtype="float32", always_2d=True)):
+                    target.write(samples)
+            partial.replace(decoded)
+        finally:
+            partial.unlink(missing_ok=True)
     return decoded
 
 
 def decoded_path(base: Path, name: str) -> Path:
-    """Where the sound track of a film would be."""
-    return base / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.flac"
+    """Where the sound track of a film would be; hidden, so that nobody takes it for a recording."""
+    return base.with_name(f".{base.name}") / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.flac"
 
 
 def read_index(book: sqlite3.Connection, root: Path, base: Path) -> Index:
     """What is written down."""
     heard, problems = [], {}
-    for name, problem, facts, levels in book.execute(
-        "SELECT name, problem, facts, levels FROM recordings ORDER BY name"
-    ):
+    for name, _, problem, facts, channels, levels, decoded in book.execute("SELECT * FROM recordings ORDER BY name"):
         if problem is not None:
             problems[name] = problem
-            continue
-        found = json.loads(facts)
-        shaped = np.frombuffer(levels, np.int8).reshape(found["levels"])
-        decoded = decoded_path(base, name)
-        path = decoded if decoded.is_file() else root / name
-        heard.append(Heard(name, path, Survey(**{**found, "levels": shaped})))
+        else:
+            shaped = np.frombuffer(levels, np.int8).reshape(channels, -1)
+            path = decoded_path(base, name) if decoded else root / name
+            heard.append(Heard(name, path, Survey(**json.loads(facts), levels=shaped)))
     return Index(root, heard, problems)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import UserError
-from .crops import LOUD, active_blocks
+from .crops import FLOOR, LOUD
 from .index import Index
 from .survey import EDGES, LOWEST, Survey
 from .usable import usable
@@ -21,12 +21,12 @@ LOST_ENERGY = 0.1
 """Share of the energy, with highs raised by 6 dB an octave, that the proposed rate may lose."""
 
 DURATIONS = (2.0, 5.0)
-"""Seconds: the shortest and the longest crop that is proposed."""
+"""Seconds: the shortest and the longest crop that is proposed, where there is enough to choose from."""
 
-ABOVE_FLOOR = 6
-"""dB above the quietest tenth of a recording, from which on something is heard besides its background."""
+LEAST_CROPS = 40
+"""That fit into all recordings together, so that two fit into a tenth of them that is held out."""
 
-BACKGROUND = -35
+BACKGROUND = -20
 """dB of the quietest tenth to the loud parts, from which on a recording has a background to be separated."""
 
 
@@ -53,18 +53,19 @@ def propose(index: Index, shortest: float) -> Proposals:
     found = usable(index, 0, shortest)
     surveys = [heard.survey for heard in found.heard]
     if not surveys:
-        name, why = next(iter(found.skipped.items()))
-        raise UserError(f"{index.root}: none of {len(found.skipped)} recordings can be used; {name} {why}")
+        examples = "; ".join(f"{name} {why}" for name, why in list(found.skipped.items())[:5])
+        raise UserError(f"{index.root}: none of {len(found.skipped)} recordings can be used: {examples}")
     rate, why_rate = propose_rate(surveys)
-    quartile = float(np.percentile([survey.seconds for survey in surveys], 25))
-    duration = round(2 * min(max(DURATIONS[0], quartile), DURATIONS[1])) / 2
+    lengths = [survey.seconds for survey in surveys]
+    quartile, most = float(np.percentile(lengths, 25)), sum(lengths) / LEAST_CROPS
+    duration = min(max(DURATIONS[0], quartile), DURATIONS[1], most)
     outputs, why_outputs = propose_outputs(surveys)
     reasons = {
         "sample_rate": why_rate,
-        "duration": f"a quarter of the recordings are shorter than {quartile:.1f} s; from 2 to 5 s are proposed",
+        "duration": f"a quarter of the recordings are shorter than {quartile:.1f} s; 2 to 5 s, if {LEAST_CROPS} fit",
         "num_outputs": why_outputs,
     }
-    return Proposals(rate, duration, outputs, reasons)
+    return Proposals(rate, max(0.5, int(10 * duration) / 10), outputs, reasons)
 
 
 def propose_rate(surveys: Sequence[Survey]) -> tuple[int, str]:
@@ -85,34 +86,26 @@ def propose_rate(surveys: Sequence[Survey]) -> tuple[int, str]:
 
 
 def propose_outputs(surveys: Sequence[Survey]) -> tuple[int, str]:
-    """Two for every source that is heard at a time, as training adds up two recordings; from four to eight.
+    """Two for every source that is heard at a time, as training adds up two recordings.
 
-    Sources that come and go independently of each other leave a share of exp(-n) of the time to silence where n of them
-    are heard in the mean, as calls on independent lines do (M/M/infinity queue); n is read from the silence.
+    How many sources there are cannot be told without separating them: two are taken for granted, and a background is
+    one more.
     """
-    times = [survey.seconds for survey in surveys]
-    sources, grounds = zip(*(sources_of(survey.levels[loudest(survey.levels)]) for survey in surveys), strict=True)
-    foreground, ground = float(np.average(sources, weights=times)), float(np.average(grounds, weights=times))
-    count = min(max(int(foreground), 1), 3) + (ground >= 0.5)
-    what = "with a background" if ground >= 0.5 else "without a background"
-    return max(4, 2 * count), f"{foreground:.1f} sources at a time by the pauses, {what}; two outputs each, 4 to 8"
+    seconds = [survey.seconds for survey in surveys]
+    share = float(np.average([has_background(survey.levels) for survey in surveys], weights=seconds))
+    sources = 3 if share >= 0.5 else 2
+    return 2 * sources, f"two outputs for each of two sources at a time, and of a background, which {share:.0%} have"
 
 
-def loudest(levels: np.ndarray) -> int:
-    """Number of the channel in which most is heard."""
-    return int(np.argmax([len(active_blocks(channel)) for channel in levels]))
-
-
-def sources_of(levels: np.ndarray) -> tuple[float, bool]:
-    """How many sources are heard at a time in the mean, and whether there is a background, of levels `(block,)`."""
-    heard = levels[levels > LOWEST].astype(float)
-    floor, loud = np.percentile(heard, 10), np.percentile(heard, LOUD)
-    pauses = float(np.mean(levels <= max(floor, loud - 40) + ABOVE_FLOOR))
-    return -float(np.log(max(pauses, 0.01))), bool(floor > loud + BACKGROUND)
+def has_background(levels: np.ndarray) -> bool:
+    """Whether the loudest channel of levels `(channel, block)` never gets quiet, but for digital silence."""
+    heard = [channel[channel > LOWEST].astype(float) for channel in levels if (channel > LOWEST).any()]
+    loudest = max(heard, key=lambda channel: float(np.percentile(channel, LOUD)))
+    return bool(np.percentile(loudest, FLOOR) > np.percentile(loudest, LOUD) + BACKGROUND)
 
 
 def as_settings(proposals: Proposals) -> dict[str, Any]:
-    """By the keys of a recipe's settings."""
+    """The proposals by the keys of a recipe's settings."""
     return {
         "sample_rate": proposals.sample_rate,
         "num_outputs": proposals.num_outputs,

@@ -23,7 +23,7 @@ PIECE = 60.0
 MOST_SAMPLES = 2**24
 """Of all channels, that are read at once."""
 
-MOST_RATE, MOST_CHANNELS = 2_000_000, 256
+LEAST_RATE, MOST_RATE, MOST_CHANNELS = 1000, 2_000_000, 256
 """What a file may claim to have."""
 
 EDGES = (0, 4000, 8000, 12000, 16000, 24000)
@@ -37,15 +37,20 @@ class Survey(NamedTuple):
     sample_rate: int
     """Hz."""
     levels: np.ndarray
-    """`(channel, block)`, int8: RMS of every block of 0.1 s in dB of full scale."""
+    """`(channel, block)`, int8: RMS of every block without its mean, in dB of full scale."""
     bands: Sequence[float]
-    """Energy above each of `EDGES` up to the next, with highs raised by 6 dB an octave, over the first channel."""
+    """Energy above each of `EDGES` up to the next, with highs raised by 6 dB an octave, over all channels."""
     clipped: float
     """Share of the samples in runs of three or more at full scale."""
     cut_off: bool
     """Whether its end is missing."""
     digest: str
     """Of the samples: files that hold the same have the same."""
+
+    @property
+    def block(self) -> int:
+        """Samples of a block of about 0.1 s."""
+        return block_of(self.sample_rate)
 
     @property
     def seconds(self) -> float:
@@ -72,9 +77,9 @@ def listen(path: Path, file: soundfile.SoundFile) -> Survey:
     Raises:
         UserError: it is empty, ends early, or holds samples that are not numbers.
     """
-    if file.samplerate > MOST_RATE or file.channels > MOST_CHANNELS:
+    if not LEAST_RATE <= file.samplerate <= MOST_RATE or file.channels > MOST_CHANNELS:
         raise UserError(f"{path}: claims {file.samplerate} Hz and {file.channels} channels; replace or remove it")
-    block = max(1, round(BLOCK * file.samplerate))
+    block = block_of(file.samplerate)
     blocks = max(1, min(round(PIECE / BLOCK), MOST_SAMPLES // (block * file.channels)))
     levels, bands, clipped, heard = [], np.zeros(len(EDGES)), 0, 0
     digest = hashlib.blake2b(f"{file.samplerate} {file.channels}".encode(), digest_size=16)
@@ -85,7 +90,7 @@ def listen(path: Path, file: soundfile.SoundFile) -> Survey:
         digest.update(samples.tobytes())
         clipped += at_full_scale(samples)
         levels.append(levels_of(samples, block))
-        bands += energies(samples[:, 0], file.samplerate)
+        bands += sum(energies(channel, file.samplerate) for channel in samples.T)
     if not heard:
         raise UserError(f"{path}: holds no samples; replace or remove it")
     if heard < file.frames:
@@ -101,12 +106,18 @@ def listen(path: Path, file: soundfile.SoundFile) -> Survey:
     )
 
 
+def block_of(sample_rate: int) -> int:
+    """Samples of a block."""
+    return round(BLOCK * sample_rate)
+
+
 def levels_of(samples: np.ndarray, block: int) -> np.ndarray:
     """Levels `(channel, block)` of `(time, channel)`; a last block that is not full has the level of what there is."""
     starts = np.arange(0, len(samples), block)
-    power = np.add.reduceat(np.square(samples, dtype=np.float64), starts, axis=0)
-    power /= np.diff(np.append(starts, len(samples)))[:, None]
-    return np.clip(np.round(10 * np.log10(power.T + 1e-30)), LOWEST, 20).astype(np.int8)
+    samples, sizes = samples.astype(np.float64), np.diff(np.append(starts, len(samples)))[:, None]
+    power = np.add.reduceat(np.square(samples), starts, axis=0) / sizes
+    power -= np.square(np.add.reduceat(samples, starts, axis=0) / sizes)  # an offset is no sound
+    return np.clip(np.round(10 * np.log10(np.maximum(power.T, 1e-30))), LOWEST, 127).astype(np.int8)
 
 
 def at_full_scale(samples: np.ndarray) -> int:

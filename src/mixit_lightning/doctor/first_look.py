@@ -1,6 +1,6 @@
 """A first look at recordings of which nothing is known: how much there is, what is wrong, and what will be used."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,9 +48,10 @@ class FirstLook:
             "found": len(self.index.heard) + len(self.index.problems),
             "used": len(heard),
             "hours": hours(sum(seconds)),
-            "silent_share": round(1 - active / sum(seconds), 3) if seconds else None,
-            "seconds": seconds
-            and {"shortest": seconds[0], "median": seconds[len(seconds) // 2], "longest": seconds[-1]},
+            "silent_share": round(max(0.0, 1 - active / sum(seconds)), 3) if seconds else None,
+            "seconds": {"shortest": seconds[0], "median": seconds[len(seconds) // 2], "longest": seconds[-1]}
+            if seconds
+            else None,
             "hours_by_rate": by(heard, lambda one: one.survey.sample_rate),
             "hours_by_channels": by(heard, lambda one: len(one.survey.levels)),
             "hours_by_format": by(heard, lambda one: one.name.rpartition(".")[2].lower()),
@@ -110,10 +111,10 @@ class FirstLook:
 
 def by(heard: Sequence[Heard], key: Callable[[Heard], Any]) -> dict[str, float]:
     """Hours of recordings by something, the most first."""
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
     for one in heard:
-        seconds[str(key(one))] += one.survey.seconds  # type: ignore[assignment]
-    return {name: hours(value) for name, value in seconds.most_common()}
+        seconds[str(key(one))] += one.survey.seconds
+    return {name: hours(value) for name, value in sorted(seconds.items(), key=lambda pair: -pair[1])}
 
 
 def hours(seconds: float) -> float:

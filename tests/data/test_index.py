@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import av
 import numpy as np
@@ -97,7 +98,6 @@ def test_what_was_heard_before_a_stop_is_not_heard_again(root, tmp_path, listene
 
     listen_to_all = module.listen_to_all
     monkeypatch.setattr(module, "listen_to_all", stopped)
-    monkeypatch.setattr(module, "WRITTEN_EVERY", 0.0)
     with pytest.raises(KeyboardInterrupt):
         index_recordings(root, tmp_path / "index")
     monkeypatch.setattr(module, "listen_to_all", listen_to_all)
@@ -114,12 +114,92 @@ def test_problems_are_kept_with_their_reason(root, tmp_path):
         assert str(root) not in index.problems["letter.wav"]
 
 
+def test_problems_are_looked_at_again(root, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "survey", refuse)
+        assert len(index_recordings(root, tmp_path / "index").problems) == 3
+    assert not index_recordings(root, tmp_path / "index").problems
+
+
+def refuse(path):
+    raise MemoryError("no room")
+
+
+def test_one_odd_file_spoils_nothing_else(root, tmp_path):
+    (root / "film.mp4").write_bytes(b"")
+    (root / "gone.mp4").symlink_to(root / "nowhere.mp4")
+    os.mkfifo(root / "pipe.wav")
+    Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9.wav")).write_bytes((root / "a.wav").read_bytes())
+    soundfile.write(root / "slow.wav", np.zeros(9), 3)
+    index = index_recordings(root, tmp_path / "index")
+    assert names(index) == ["a.wav", "b.flac", "below/c.ogg"]
+    reasons = {"film.mp4": "cannot be", "gone.mp4": "no file", "pipe.wav": "no file", "slow.wav": "claims 3 Hz"}
+    assert all(reason in index.problems.pop(name) for name, reason in reasons.items())
+    assert [*index.problems.values()] == ["has a name that is not Unicode; rename it"]
+
+
+def test_what_this_package_made_is_left_out_and_links_are_followed(root, tmp_path):
+    write(root / "out" / "a" / "output_1.wav")
+    (root / "out" / "a" / "separation.json").write_text("{}")
+    write(root / "runs" / "r" / "examples" / "mixture.wav")
+    (root / "runs" / "r" / "config.yaml").write_text("")
+    (root / "runs" / "r" / "checkpoints").mkdir()
+    write(root / ".hidden" / "a.wav")
+    write(root / "._a.wav")
+    write(tmp_path / "disk" / "d.wav", 9)
+    (root / "disk").symlink_to(tmp_path / "disk")
+    (root / "circle").symlink_to(root)
+    assert names(index_recordings(root, root / "runs" / "index")) == ["a.wav", "b.flac", "below/c.ogg", "disk/d.wav"]
+
+
+def test_a_fingerprint_is_of_what_the_recordings_hold(root, tmp_path):
+    first = index_recordings(root, tmp_path / "index").fingerprint
+    (root / "a.wav").rename(root / "z.wav")
+    assert index_recordings(root, tmp_path / "index").fingerprint == first
+    write(root / "new.wav", 5)
+    assert index_recordings(root, tmp_path / "index").fingerprint != first
+
+
+def test_other_versions_and_later_changes_are_heard_again(root, tmp_path, listened, monkeypatch):
+    index_recordings(root, tmp_path / "index")
+    listened.take()
+    size = (root / "a.wav").stat().st_size
+    write(root / "a.wav", 3)
+    assert (root / "a.wav").stat().st_size == size  # the time alone tells
+    os.utime(root / "a.wav", (1, 1))
+    index_recordings(root, tmp_path / "index")
+    assert listened.take() == ["a.wav"]
+    monkeypatch.setattr(module, "VERSION", 99)
+    index_recordings(root, tmp_path / "index")
+    assert len(listened.take()) == 3
+
+
+def test_two_can_open_an_index_at_once(root, tmp_path, monkeypatch):
+    """While one listens, another may read and write."""
+
+    def meanwhile(*arguments):
+        for number, found in enumerate(listen_to_all(*arguments)):
+            yield found
+            if number == 0:
+                with monkeypatch.context() as patch:
+                    patch.setattr(module, "listen_to_all", listen_to_all)
+                    assert len(index_recordings(root, tmp_path / "index").heard) == 3
+
+    listen_to_all = module.listen_to_all
+    monkeypatch.setattr(module, "listen_to_all", meanwhile)
+    assert len(index_recordings(root, tmp_path / "index").heard) == 3
+
+
 def test_sound_tracks_are_decoded_beside_the_index(root, tmp_path):
     samples = (1000 * np.random.default_rng(0).standard_normal(RATE)).astype(np.int16)
     write_film(root / "film.mkv", samples)
     film = next(heard for heard in index_recordings(root, tmp_path / "index").heard if heard.name == "film.mkv")
     assert film.path.is_relative_to(tmp_path / "index")
     assert (soundfile.read(film.path, dtype="int16")[0] == samples).all()
+    film.path.unlink()  # somebody tidied up
+    again = index_recordings(root, tmp_path / "index")
+    assert film.path.is_file() and not again.problems
+    assert [path.name for path in film.path.parent.iterdir()] == [film.path.name]
     (root / "film.mkv").unlink()
     assert "film.mkv" not in names(index_recordings(root, tmp_path / "index")) and not film.path.exists()
 

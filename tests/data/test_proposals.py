@@ -62,31 +62,47 @@ def test_the_lowest_rate_that_loses_little_and_most_of_the_time_has(recordings, 
 
 @pytest.mark.parametrize(
     ("lengths", "duration"),
-    [((1, 1, 1), 2.0), ((3.3, 9, 9), 5.0), ((3.3, 3.3, 9), 3.5), ((60, 60), 5.0), ((9, 4), 5.0)],
+    [
+        ((1,) * 90, 2.0),
+        ((3.3,) * 60, 3.3),
+        ((600, 600), 5.0),
+        ((3, 3, 3, 400), 3.0),
+        ((20,), 0.5),
+        ((80, 40), 3.0),
+    ],
 )
 def test_crops_are_as_long_as_the_shorter_recordings_within_bounds(lengths, duration):
     found = propose(folder(*(heard(str(number), seconds=s) for number, s in enumerate(lengths))), 1.0)
-    assert found.duration == duration
+    assert found.duration == pytest.approx(duration)
 
 
 def pauses(share, quiet, blocks=1000):
     """Levels of a recording whose sources pause together for a share of the time."""
-    return [[-20] * round((1 - share) * blocks) + [quiet] * round(share * blocks)]
+    return [-20] * round((1 - share) * blocks) + [quiet] * round(share * blocks)
 
 
 @pytest.mark.parametrize(
     ("levels", "outputs"),
     [
-        (pauses(0.7, -100), 4),  # a call now and then: 0.4 sources at a time
-        (pauses(0.3, -80), 4),  # 1.2
-        (pauses(0.12, -80), 4),  # 2.1
-        (pauses(0.11, -40), 6),  # 2.2 and a background
-        (pauses(0.3, -40), 4),  # 1.2 and a background
-        (pauses(0.0, -40), 4),  # steady: a background
+        ([pauses(0.7, -60)], 4),
+        ([pauses(0.3, -35)], 6),  # somebody talks in noise
+        ([pauses(0.3, -45)], 4),
+        ([pauses(0.05, -60)], 6),  # never quiet
+        ([pauses(0.5, -120)], 6),  # but for silence put in by a machine
+        ([pauses(0.0, 0)], 6),  # steady
+        ([[-120] * 1000, pauses(0.3, -35)], 6),
+        ([[-60] * 1000, pauses(0.3, -55)], 4),  # the loudest channel counts
     ],
 )
-def test_outputs_follow_pauses_and_background(levels, outputs):
+def test_a_background_takes_two_outputs_more(levels, outputs):
     assert propose(folder(heard("a", seconds=100, levels=levels)), 1.0).num_outputs == outputs
+
+
+def test_most_of_the_time_decides_about_the_background():
+    noisy, clean = (heard(name, seconds=100, levels=[pauses(0.3, quiet)]) for name, quiet in (("n", -30), ("c", -70)))
+    longer = heard("l", seconds=300, levels=[pauses(0.3, -70, 3000)])
+    assert propose(folder(noisy, clean), 1.0).num_outputs == 6
+    assert propose(folder(noisy, longer), 1.0).num_outputs == 4
 
 
 def test_reasons_go_with_every_proposal():
@@ -95,5 +111,5 @@ def test_reasons_go_with_every_proposal():
 
 
 def test_a_folder_without_anything_of_use_says_why():
-    with pytest.raises(UserError, match="none of 2 recordings can be used; a is silent"):
+    with pytest.raises(UserError, match=r"none of 2 recordings can be used: a is silent: .*; b is silent"):
         propose(folder(heard("a", levels=-90), heard("b", levels=-90)), 1.0)

@@ -63,9 +63,43 @@ def test_highs_count_by_their_frequency_whatever_the_rate(tmp_path):
     assert other == pytest.approx(3 * one, rel=0.2) and octave == pytest.approx(4 * other, rel=0.05)
 
 
+def test_all_channels_say_where_the_energy_lies(tmp_path):
+    stereo = np.stack([np.zeros(48000), tone(1, 15000, 48000)], axis=1)
+    found = survey(write(tmp_path / "a.wav", stereo, 48000))
+    assert found.bands[3] > 0.999 * sum(found.bands) > 0
+
+
+def test_energy_is_taken_from_all_of_a_piece(tmp_path):
+    late = np.concatenate([np.zeros(8000), tone(19, 3000)])
+    assert sum(survey(write(tmp_path / "a.wav", late)).bands) > 0
+
+
+def test_an_offset_is_no_sound_and_nothing_is_too_loud(tmp_path):
+    assert (survey(write(tmp_path / "a.wav", np.full(RATE, 0.3))).levels <= -100).all()
+    loud = survey(write(tmp_path / "b.wav", tone(1, scale=3000 * 2**0.5)))
+    assert (loud.levels == round(20 * np.log10(3000))).all()
+
+
+def test_channels_share_what_is_clipped(tmp_path):
+    samples = np.stack([np.ones(RATE), tone(1)], axis=1)
+    assert survey(write(tmp_path / "a.wav", samples, subtype="PCM_16")).clipped == pytest.approx(0.5)
+
+
+def test_much_is_read_in_small_pieces(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-1, 1, (2 * RATE, 8)))
+    whole, sizes = survey(path), []
+    monkeypatch.setattr(module, "MOST_SAMPLES", 8 * 800 * 3)
+    levels_of = module.levels_of
+    monkeypatch.setattr(
+        module, "levels_of", lambda samples, block: sizes.append(samples.size) or levels_of(samples, block)
+    )
+    assert (survey(path).levels == whole.levels).all() and max(sizes) == 8 * 800 * 3
+
+
 def test_the_same_samples_have_the_same_digest_in_another_format(tmp_path):
     samples = np.round(tone(1) * 2**15) / 2**15
     wav, flac = (survey(write(tmp_path / f"a.{kind}", samples, subtype="PCM_16")) for kind in ("wav", "flac"))
+    assert survey(write(tmp_path / "c.wav", samples, 2 * RATE, "PCM_16")).digest != wav.digest
     assert wav.digest == flac.digest != survey(write(tmp_path / "b.wav", -samples, subtype="PCM_16")).digest
 
 
@@ -86,6 +120,9 @@ def test_what_cannot_be_used_is_refused(tmp_path):
     write(tmp_path / "rate.wav", tone(0.1), 3_000_000)
     with pytest.raises(UserError, match="claims 3000000 Hz and 1 channels"):
         survey(tmp_path / "rate.wav")
+    write(tmp_path / "slow.wav", tone(0.1), 5)
+    with pytest.raises(UserError, match="claims 5 Hz"):
+        survey(tmp_path / "slow.wav")
 
 
 def test_a_wav_whose_end_is_missing_can_be_heard_as_far_as_it_goes(tmp_path):

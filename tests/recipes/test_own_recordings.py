@@ -73,9 +73,9 @@ def test_the_ends_of_few_recordings_are_held_out(prepared, tmp_path):
         assert names(parts[split]) == {"0.wav", "1.wav"}
         for recording in parts[split]:
             (channel,) = recording.channels
-            assert (channel.first, channel.first + channel.blocks) == (first, last)
+            assert (channel.first, channel.end) == (first * 1600, last * 1600)
     for number in range(50):
-        start = float(datamodule.training.draw(number, labelled=False).name.split(" at ")[1].removesuffix(" s"))
+        start = float(datamodule.training.draw(number, labelled=False).name.split(" around ")[1].removesuffix(" s"))
         assert start < 32
     assert len(datamodule.evaluation["test"]) == 4
 
@@ -94,15 +94,16 @@ def test_the_doctor_says_what_is_there_and_what_is_used(own, tmp_path, capsys):
     assert main([*words, "sample_rate=8000"]) == 0
     text = capsys.readouterr().out
     assert "16 of 21 recordings are used" in text and "skipped: odd/silent.wav: is silent" in text
-    assert "proposed: sample_rate=16000 (in force: 8000)" in text and "proposed: num_outputs=4" in text
+    assert "proposed: sample_rate=16000 (in force: 8000)" in text and "proposed: num_outputs=6" in text
 
 
 def test_the_doctor_says_that_there_is_too_little(tmp_path, capsys):
     write(tmp_path / "data" / "a.wav", syllables(0, 1.5, 16000), 16000)
     soundfile.write(tmp_path / "data" / "clipped.wav", np.ones(20), 16000)
     words = ["doctor", "recipe=own-recordings", f"data={tmp_path / 'data'}", f"runs={tmp_path}"]
-    assert main([*words, "datamodule.duration=1"]) == 0  # parts of a second and less, but there are some
-    capsys.readouterr()
+    with pytest.raises(SystemExit, match="1"):
+        main(words)
+    assert "error: a.wav: what is held out of it is too short for two crops" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="1"):
         main([*words, "sample_rate=48000"])
     assert "error: " in (text := capsys.readouterr().out) and "none of its recordings can be used" in text
@@ -112,16 +113,31 @@ def test_proposals_stay_with_the_run(own, tmp_path):
     folder = shutil.copytree(own, tmp_path / "own")
     words = ["recipe=own-recordings", f"data={folder}", f"runs={tmp_path}"]
     first = load_config(words)
-    assert (first.settings.sample_rate, first.settings.num_outputs) == (16000, 4)
+    fingerprint = first.settings.datamodule.recordings
+    assert (first.settings.sample_rate, first.settings.num_outputs) == (16000, 6)
     assert first.settings.datamodule.sample_rate == 16000 and "proposals" not in first.plain()
-    assert first.settings.separator.num_outputs == 4 and first.settings.datamodule.duration == 2.0
+    assert first.settings.separator.num_outputs == 6 and first.settings.datamodule.duration == 0.7
     for path in folder.glob("day*/*"):  # now they suggest something else
         path.unlink()
+    for number in range(3):
+        write(folder / f"slow{number}.wav", syllables(number, 60, 8000), 8000)
     assert load_config(words).settings.sample_rate == 8000
     first.folder.mkdir(parents=True)
     (first.folder / "config.yaml").write_text(yaml.safe_dump(first.plain()))
     assert load_config(words).settings.sample_rate == 16000
     assert load_config([*words, "sample_rate=24000"]).settings.sample_rate == 24000
+    # And so does what it is trained on and tested with.
+    assert load_config(words).settings.datamodule.recordings == fingerprint
+    with pytest.raises(UserError, match="its recordings have changed since this run began"):
+        build(load_config(words).settings, "datamodule").setup()
+    build(load_config([*words, "datamodule.recordings=null"]).settings, "datamodule").setup()
+
+
+@pytest.mark.parametrize("words", [["note=proposed"], ["recipe=own-recordings", "data=OWN", "optimizer.lr=proposed"]])
+def test_what_nobody_proposes_is_refused(own, tmp_path, words):
+    words = [word.replace("OWN", str(own)) for word in words]
+    with pytest.raises(UserError, match="=proposed: nobody proposes it; give a value"):
+        load_config([*words, f"runs={tmp_path}"])
 
 
 def test_one_command_from_a_folder_to_separated_files(own, tmp_path, capsys):
@@ -145,8 +161,9 @@ def test_one_command_from_a_folder_to_separated_files(own, tmp_path, capsys):
     assert "this run is finished" in capsys.readouterr().out
 
 
-def test_what_is_separated_must_not_be_trained_on(own, tmp_path, capsys):
-    words = ["train", "recipe=own-recordings", f"data={own}", f"runs={tmp_path}", f"separate_into={own / 'out'}"]
+@pytest.mark.parametrize("place", ["out", "..", "."])
+def test_outputs_stay_apart_from_the_recordings(own, tmp_path, capsys, place):
+    words = ["train", "recipe=own-recordings", f"data={own}", f"runs={tmp_path}", f"separate_into={own / place}"]
     assert main([*words, *SMALL]) == 1
     assert "lies in the other; choose another folder" in capsys.readouterr().err
 
@@ -165,7 +182,12 @@ def labelled(tmp_path):
 
 def test_labelled_recordings_join(own, labelled, prepared, run):
     words = [f"labelled_data={labelled}", "objective=semi-supervised", "objective.labelled_share=0.5"]
-    datamodule = prepared(own, *words, "datamodule.max_level=0")
+    whole = [*words, "datamodule.max_level=0", "datamodule.duration=2", "datamodule.held_out=0.25"]
+    datamodule = prepared(own, *whole)
+    (labelled / "s1" / "._0.wav").write_bytes(b"of another system")
+    draws = [prepared(own, *words, f"seed={seed}").training.draw(0, labelled=True).mixture for seed in range(3)]
+    levels = {round(draw.square().mean().sqrt().item(), 4) for draw in draws}
+    assert len(levels) == 3 and all(0.05 / 1.8 < level < 0.05 * 1.8 for level in levels)
     for number in range(6):
         mixture = datamodule.training.draw(number, labelled=True)
         assert mixture.references.shape == (2, 32000)
@@ -185,6 +207,11 @@ def test_a_crop_of_a_short_labelled_recording_is_padded(own, labelled, prepared)
     words = [f"labelled_data={labelled}", "objective=pit", "datamodule.duration=3"]
     mixture = prepared(own, *words).training.draw(0, labelled=True)
     assert mixture.mixture.shape == (48000,) and 31990 < (mixture.references[0] != 0).sum() <= 32000
+    training = prepared(own, *words).training
+    starts = {training.draw(number, labelled=True).mixture.nonzero().min().item() for number in range(4)}
+    assert len(starts) == 4 and max(starts) <= 16000
+    training = prepared(own, *words[:2], "datamodule.duration=1").training
+    assert len({training.draw(number, labelled=True).name.split(" from ")[1] for number in range(8)}) > 3
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ NUM_TEST = {
 }
 """Test mixtures by number of sources."""
 
-NUM_OUTPUTS = {"enhancement": 3, "fuss": 8}
+NUM_OUTPUTS = {"enhancement": 3, "fuss": 8, "own-recordings": 6}
 
 
 @pytest.fixture(scope="session", params=CASES)

@@ -152,7 +152,7 @@ def test_what_is_to_be_run_can_be(recipe):
 def test_every_recipe_composes_with_every_objective(recipe, objective, tmp_path):
     words = {
         "reverb-adaptation": ["rooms=rooms.npz"],
-        "own-recordings": ["sample_rate=8000", "num_outputs=4", "datamodule.duration=3"]
+        "own-recordings": ["sample_rate=8000", "num_outputs=4", "datamodule.duration=3", "datamodule.recordings=null"]
         + ([f"labelled_data={tmp_path}"] if objective != "mixit" else []),
     }.get(recipe, [])
     config = load_config([f"recipe={recipe}", f"data={tmp_path}", f"objective={objective}", "seed=7", *words])

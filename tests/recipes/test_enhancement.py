@@ -1,7 +1,6 @@
-import json
-
 """Enhancement: what is read, what is mixed, and which output is the speech."""
 
+import json
 import shutil
 from pathlib import Path
 

@@ -8,7 +8,7 @@ PATHS := data labelled_data separate_into rooms wsj0 lists librispeech wham meta
 SETTINGS = recipe=$(recipe) $(foreach name,$(PATHS),$(if $($(name)),$(name)=$($(name)))) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install prepare doctor rooms compare train evaluate report table tables reproduce keep sweep dashboard recipes listen export bench test test-all check format clean
+.PHONY: help install prepare doctor rooms shard compare train evaluate report table tables reproduce keep sweep dashboard recipes listen export bench test test-all check format clean
 
 help: ## Show this
 	@echo 'make [recipe=NAME] [data=PATH] [ARGS="key=value ..."] TARGET'
@@ -37,6 +37,9 @@ doctor: $(VENV)/installed ## Look for everything that can be wrong with data=PAT
 
 rooms: $(VENV)/installed ## Simulate rooms=FILE, for rooms=FILE of a recipe; ARGS="rt60=[0.2,0.6]" and what else conf/rooms.yaml has
 	$(BIN)/mixit rooms path=$(or $(rooms),rooms.npz) $(ARGS)
+
+shard: $(VENV)/installed ## Pack data=FOLDER_OR_LIST into shards for recipe=shards: output=FOLDER or s3://BUCKET/PLACE; again: go on
+	$(BIN)/mixit shard data=$(data) output='$(output)' $(ARGS)
 
 train: $(VENV)/installed ## Train the recipe, evaluate, write the report; again: go on where it was stopped
 	$(BIN)/mixit train $(SETTINGS)
@@ -81,7 +84,7 @@ bench: $(VENV)/installed ## Measure against asteroid and the machine's limit: on
 	$(BIN)/python benchmarks/all.py $(if $(filter true,$(quick)),--quick) $(ARGS)
 
 test: $(VENV)/installed ## Run the tests (under ten minutes on two cores)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 test-all: $(VENV)/installed ## Run the slow tests as well
 	$(BIN)/python -m pytest -m '' $(ARGS)

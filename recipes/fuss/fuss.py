@@ -14,6 +14,7 @@ from mixit_lightning.data.prepared import part_rows
 from mixit_lightning.doctor.inventory import Inventory, Item
 from mixit_lightning.errors import UserError
 from mixit_lightning.preparation.jobs import JOURNAL
+from mixit_lightning.reading import listed, read_text
 
 FOLDERS: dict[Split, str] = {"train": "train", "valid": "validation", "test": "eval"}
 
@@ -166,8 +167,11 @@ class Fuss(MixtureDataModule):
         path = self.folder / f"{FOLDERS[split]}_example_list.txt"
         if not path.is_file():
             raise UserError(f"{path}: no such list; data=FOLDER holds ssdata/ or ssdata_reverb/ of FUSS")
-        lines = path.read_text(encoding="utf-8").splitlines()
-        files = [[self.folder / name for name in line.split("\t")] for line in lines]
+        lines = read_text(path).splitlines()
+        files = [
+            [self.folder / listed(name, f"{path}, line {number}") for name in line.split("\t")]
+            for number, line in enumerate(lines, 1)
+        ]
         if not files:
             raise UserError(f"{path}: lists nothing; fetch or prepare it again")
         for number, group in enumerate(files, 1):

@@ -14,6 +14,7 @@ import soundfile
 from rich.progress import track
 
 from libri2mix import PARTS
+from mixit_lightning.config import first_line
 from mixit_lightning.data.audio import read, read_header, reason, repeat
 from mixit_lightning.errors import UserError
 from mixit_lightning.files import replacing
@@ -28,6 +29,7 @@ from mixit_lightning.preparation.mixing import (
     num_frames_at,
     write_wav,
 )
+from mixit_lightning.reading import listed
 
 RATE = 16000
 SUBSETS = {
@@ -247,9 +249,13 @@ def read_metadata(path: Path) -> list[MetadataRow]:
     """Rows of the public metadata.
 
     Raises:
-        UserError: a column is missing, a mixture occurs twice, or a gain is no positive number.
+        UserError: it is no table, a column is missing, a mixture occurs twice, a gain is no positive number, or a path
+            leads out of its corpus.
     """
-    table = pd.read_csv(path)
+    try:
+        table = pd.read_csv(path)
+    except ValueError as error:  # pandas' own parser errors are ValueErrors too
+        raise UserError(f"{path}: cannot be read as a table ({first_line(error)}); get it again") from error
     columns = ["mixture_ID", "source_1_path", "source_1_gain", "source_2_path", "source_2_gain", "noise_path"]
     for column in [*columns, "noise_gain"]:
         if column not in table:
@@ -261,16 +267,18 @@ def read_metadata(path: Path) -> list[MetadataRow]:
         if not good.all():
             number = int(np.flatnonzero(~good)[0])
             raise UserError(f"{path}, row {number + 2}: {column} is {table[column].iloc[number]!r}, not a number")
-    return [
-        MetadataRow(
-            str(row.mixture_ID),
-            (str(row.source_1_path), str(row.source_2_path)),
-            (float(row.source_1_gain), float(row.source_2_gain)),
-            str(row.noise_path),
-            float(row.noise_gain),
+    rows = []
+    for number, row in enumerate(table.itertuples(), 2):
+        where = f"{path}, row {number}"
+        name = listed(str(row.mixture_ID), where)
+        if "/" in name:
+            raise UserError(f"{where}: mixture_ID {name!r} is no name of a file; correct the list")
+        first, second, noise = (
+            listed(str(path), where) for path in (row.source_1_path, row.source_2_path, row.noise_path)
         )
-        for row in table.itertuples()
-    ]
+        gains = float(row.source_1_gain), float(row.source_2_gain)
+        rows.append(MetadataRow(name, (first, second), gains, noise, float(row.noise_gain)))
+    return rows
 
 
 def find_folder(given: Path, name: str, subfolders: Sequence[str]) -> Path:

@@ -25,7 +25,8 @@ from mixit_lightning.preparation.mixing import (
     num_frames_at,
     write_wav,
 )
-from mixit_lightning.preparation.sphere import read_sphere, sphere_header
+from mixit_lightning.preparation.sphere import read_sphere, sphere_header, whole
+from mixit_lightning.reading import read_text
 
 SPLITS = ("tr", "cv", "tt")
 WSJ0_RATE = 16000
@@ -150,7 +151,7 @@ def read_list(lists: Path, num_speakers: int, split: str) -> list[ListRow]:
     """
     path = find_one(lists, f"mix_{num_speakers}_spk_{split}.txt")
     rows = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         words = line.split()
         if not words:
             continue
@@ -160,7 +161,9 @@ def read_list(lists: Path, num_speakers: int, split: str) -> list[ListRow]:
         except ValueError:
             levels, utterances = (), ()
         if len(levels) != num_speakers or len(utterances) != num_speakers or not np.isfinite(levels).all():
-            raise UserError(f"{path}, row {number}: must be {num_speakers} times a path and a level, but is {line!r}")
+            raise UserError(
+                f"{path}, row {number}: must be {num_speakers} times a path and a level, but is {line[:200]!r}"
+            )
         stems = [Path(utterance).name for utterance in utterances]
         name = "_".join(word for pair in zip(stems, words[1::2], strict=True) for word in pair)
         rows.append(ListRow(utterances, levels, name))
@@ -178,7 +181,7 @@ def read_active_levels(lists: Path) -> dict[str, float]:
         raise UserError(f"{lists}: no activlev*.txt (the active levels of the utterances) in it")
     levels = {}
     for path in paths:
-        for number, line in enumerate(path.read_text().splitlines(), 1):
+        for number, line in enumerate(read_text(path).splitlines(), 1):
             try:
                 name, level = line.split()
                 levels[name] = float(level)
@@ -186,7 +189,9 @@ def read_active_levels(lists: Path) -> dict[str, float]:
             except ValueError:
                 valid = False
             if not valid:
-                raise UserError(f"{path}, row {number}: must be an utterance and a positive number, but is {line!r}")
+                raise UserError(
+                    f"{path}, row {number}: must be an utterance and a positive number, but is {line[:200]!r}"
+                )
     return levels
 
 
@@ -243,7 +248,7 @@ def num_frames(path: Path) -> int:
         frames, rate = read_header(path)
     else:
         header = sphere_header(path)
-        frames, rate = int(header.get("sample_count", 0)), int(header.get("sample_rate", 0))
+        frames, rate = (whole(path, header, name) for name in ("sample_count", "sample_rate"))
     if rate != WSJ0_RATE:
         raise UserError(f"{path}: {rate} Hz; the standard set is made of WSJ0 at 16000 Hz")
     return frames

@@ -10,26 +10,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import UserError
+from .signals import Stopped, stoppable
 
 if TYPE_CHECKING:
     from .config import Config
 
 
 def run_train(overrides: Sequence[str]) -> None:
-    """Train, evaluate the best checkpoint, write the report."""
-    from .config import load_config
+    """Train, evaluate the best checkpoint, write the report; launcher=slurm: have a job do it."""
+    from .config import build, load_config
+    from .processes import join, rank
     from .training.dashboard import dashboard_of
     from .training.evaluate import evaluate
     from .training.train import train
 
     config = load_config(overrides)
     check_separate_into(config)
-    with dashboard_of(config):
-        train(config)
-        evaluate(config)
-    show(config.folder)
-    if config.settings.get("separate_into"):
-        separate_data(config)
+    if "_target_" in config.settings.launcher:
+        build(config.settings, "launcher", _convert_="all").submit(config, overrides)
+        return
+    with stoppable():
+        join(config.settings)
+        with dashboard_of(config):
+            train(config)
+            evaluate(config)
+        if rank():
+            return
+        show(config.folder)
+        if config.settings.get("separate_into"):
+            separate_data(config)
+
+
+def check_launcher(command: str, words: Sequence[str]) -> None:
+    """Refuse to launch what waits for its trainings, or trains nothing.
+
+    Raises:
+        UserError: a word is about the launcher, and the command is another than `train`.
+    """
+    for word in words:
+        key, _, value = word.lstrip("+~").partition("=")
+        if command != "train" and key.partition(".")[0] == "launcher" and value != "here":
+            raise UserError(f"{word}: only `mixit train` submits itself; leave it out, or submit the command yourself")
 
 
 def check_separate_into(config: "Config") -> None:
@@ -70,11 +91,15 @@ def separate_data(config: "Config") -> None:
 def run_evaluate(overrides: Sequence[str]) -> None:
     """Separate the test set with a checkpoint, write results.json, examples.csv and the report."""
     from .config import load_config
+    from .processes import join, rank
     from .training.evaluate import evaluate
 
     config = load_config(overrides)
-    evaluate(config)
-    show(config.folder)
+    with stoppable():
+        join(config.settings)
+        evaluate(config)
+        if rank() == 0:
+            show(config.folder)
 
 
 def run_report(overrides: Sequence[str]) -> None:
@@ -128,6 +153,13 @@ def run_rooms(overrides: Sequence[str]) -> None:
     picture = path.with_suffix(".png")
     draw_bank(bank, picture)
     print(f"{path}: {summary(bank)}\nlook: {picture}")
+
+
+def run_shard(overrides: Sequence[str]) -> None:
+    """Pack data=FOLDER|LIST into shards for recipe=shards, in output=FOLDER|s3://BUCKET/PLACE; again: go on."""
+    from .config import build, load_described
+
+    print(build(load_described("shard", overrides), "shard"))
 
 
 def run_separate(overrides: Sequence[str]) -> None:
@@ -282,6 +314,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "prepare": run_prepare,
     "doctor": run_doctor,
     "rooms": run_rooms,
+    "shard": run_shard,
     "separate": run_separate,
     "export": run_export,
     "listen": run_listen,
@@ -317,6 +350,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module="(lightning|torchmetrics|asteroid|torch)")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
+        check_launcher(parsed.command, settings)
         COMMANDS[parsed.command](settings)
     except UserError as error:
         # An error of a loading process arrives with that process's traceback; its message stands in the last line.
@@ -326,6 +360,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("mixit: stopped; the same command goes on where it was", file=sys.stderr)
         return 130
+    except Stopped as stopped:
+        print(f"mixit: {stopped}; the same command goes on where it was", file=sys.stderr)
+        from .processes import rank
+
+        return 0 if rank() else stopped.status  # or Lightning takes the first process for one that has to be killed
     except BrokenPipeError:  # `mixit table | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it closes it
         return 141

@@ -3,9 +3,11 @@
 import difflib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from .errors import UserError
-from .run import run_name
+from .reading import read_yaml
+from .run import look_up, read_config, run_name
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: `conf/` and `recipes/` stand there."""
@@ -33,14 +37,44 @@ NOT_PART_OF_A_RUN = (
     "checkpoint",
     "runs",
     "logger",
+    "launcher",
     "trainer.enable_progress_bar",
     "trainer.compile",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
     "datamodule.num_workers",
     "datamodule.index",
+    "datamodule.cache",
+    "datamodule.cache_gigabytes",
+    "datamodule.patience",
     "separate_into",
 )
 """Settings that change where a run is, how it is shown and how fast it is, not what it computes; nor its name."""
 
+
+MISTAKES = (
+    HydraException,
+    OmegaConfBaseException,
+    YAMLError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OSError,
+    RecursionError,
+    AssertionError,
+)
+"""What Hydra and OmegaConf raise over files and words that make no sense; the first two are meant to be read."""
+
+VALUES = {"runs": str, "selection": str, "needs_data": bool}
+GROUPS = ("separator", "objective", "optimizer", "schedule", "trainer", "logger", "launcher", "scoring", "datamodule")
+"""Settings that every run needs, and those of them that are groups."""
+
+HARMLESS = re.compile(
+    r"(mixit_lightning\.(separators|objectives|metrics)|asteroid\.models|torch\.optim|lightning\.pytorch\.loggers)"
+    r"\.[A-Z]\w*"
+)
+"""What anyone may ask for, in a sweep or on the command line: classes of these, and nothing that could be code."""
 
 PROPOSED = "proposed"
 """Value of a setting that a recipe's `proposals` is asked for."""
@@ -63,6 +97,7 @@ class Config:
             for group in groups:
                 parent = parent[group]
             parent.pop(name, None)
+        values["trainer"]["devices"] = 1  # any number of processes computes what one does
         return {str(name): value for name, value in values.items()}
 
 
@@ -70,10 +105,14 @@ def build(settings: DictConfig, key: str, **more: Any) -> Any:
     """Make the object that a key of the config describes by its `_target_`.
 
     Raises:
-        UserError: it refuses its settings; the message says which key and why.
+        UserError: it refuses its settings, or they ask for what no file of the checkout does; the message says which
+            key and why.
     """
     try:
+        check_targets(OmegaConf.to_container(settings[key], resolve=True), key)
         return instantiate(settings[key], **more)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{key}: {first_line(error)}") from error
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
@@ -81,6 +120,31 @@ def build(settings: DictConfig, key: str, **more: Any) -> Any:
         if isinstance(cause, (ValueError, TypeError, ModuleNotFoundError)):
             raise UserError(f"{key}: {first_line(cause)}") from error
         raise
+
+
+def check_targets(described: Any, key: str) -> None:
+    """Refuse to make what nobody trusted describes: what is swept, continued or typed may come from anyone.
+
+    Raises:
+        UserError: with the key.
+    """
+    if isinstance(described, dict):
+        target = described.get("_target_")
+        if "_target_" in described and not (
+            isinstance(target, str) and (target in known_targets(ROOT) or HARMLESS.fullmatch(target))
+        ):
+            raise UserError(f"{key}._target_={target}: no file of conf/ or recipes/ has it; write it there to trust it")
+    if isinstance(described, list):
+        described = dict(enumerate(described))
+    for name, part in described.items() if isinstance(described, dict) else ():
+        check_targets(part, f"{key}.{name}")
+
+
+@cache
+def known_targets(root: Path) -> frozenset[str]:
+    """Every `_target_` that a file of `conf/` or a recipe has."""
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path in files_of_settings(root))
+    return frozenset(target for text in texts for target in re.findall(r"\b_target_:\s*([\w.]+)", text))
 
 
 def recipe_names() -> list[str]:
@@ -107,6 +171,7 @@ def load_config(arguments: Iterable[str], *, makes_data: bool = False) -> Config
     chosen = settings.hydra.runtime.choices
     OmegaConf.set_struct(settings, False)
     del settings.hydra
+    check_kinds(settings)
     settings.recipe = recipe
     settings.data = data_root(settings, recipe, makes_data)
     if not (isinstance(settings.seed, int) and 0 <= settings.seed < 2**32):
@@ -125,8 +190,38 @@ def load_config(arguments: Iterable[str], *, makes_data: bool = False) -> Config
         OmegaConf.resolve(settings)
     except OmegaConfBaseException as error:
         # A resolver of ours explains itself.
-        raise UserError(first_line(error).removeprefix("UserError raised while resolving interpolation: ")) from error
+        reason = first_line(error).removeprefix("UserError raised while resolving interpolation: ")
+        raise UserError(f"{unresolved(settings)}: {reason}" if reason == first_line(error) else reason) from error
     return Config(settings, folder / name)
+
+
+def unresolved(settings: DictConfig) -> str:
+    """The first key that cannot be resolved."""
+    for key in keys(settings):
+        try:
+            value = OmegaConf.select(settings, key)
+        except OmegaConfBaseException:
+            return key
+        if isinstance(value, dict | list):  # which only a resolver gives, and no setting can hold
+            return key
+    return "settings"
+
+
+def check_kinds(settings: DictConfig) -> None:
+    """Refuse a config that lacks what every run needs, or has something else in its place.
+
+    Raises:
+        UserError: with the key.
+    """
+    for key in (*VALUES, *GROUPS, "data", "seed"):
+        if key not in settings:
+            raise UserError(f"{key}: is missing; every run needs it")
+    for key, kind in VALUES.items():
+        if not isinstance(settings[key], kind):
+            raise UserError(f"{key}={settings[key]}: is not what it should be, a {kind.__name__}")
+    for key in GROUPS:
+        if not OmegaConf.is_missing(settings, key) and not OmegaConf.is_dict(settings[key]):
+            raise UserError(f"{key}={settings[key]}: must be settings, key by key")
 
 
 def take_proposals(settings: DictConfig, folder: Path) -> None:
@@ -138,12 +233,14 @@ def take_proposals(settings: DictConfig, folder: Path) -> None:
     open_keys = [key for key in keys(settings) if str(plainly(settings, key)) == PROPOSED]
     path = folder / "config.yaml"
     if open_keys:
-        earlier = OmegaConf.load(path) if path.is_file() else None
+        earlier = read_config(path) if path.is_file() else None
         proposed = build(settings, "proposals") if "proposals" in settings and not earlier else {}
         for key in open_keys:
-            value = OmegaConf.select(earlier, key) if earlier else proposed.get(key)
+            value = look_up(earlier, key) if earlier else proposed.get(key)
             if value is None:
                 raise UserError(f"{key}={PROPOSED}: nobody proposes it; give a value")
+            if earlier and not (isinstance(value, int | float | str) and "${" not in str(value)):
+                raise UserError(f"{path}: {key} is no value that was proposed; move the folder away")
             OmegaConf.update(settings, key, value)
     settings.pop("proposals", None)
 
@@ -176,7 +273,7 @@ def load_described(name: str, arguments: Iterable[str]) -> DictConfig:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         try:
             settings = compose(name, overrides=[override.input_line or "" for override in overrides])
-        except (HydraException, OmegaConfBaseException) as error:
+        except MISTAKES as error:
             raise explain("", overrides, list(keys(compose(name))), error) from error
     check_values(settings)
     return OmegaConf.create({name: settings})
@@ -256,10 +353,32 @@ def compose_settings(recipe: str, texts: list[str], overrides: list[Override]) -
     try:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             return compose("config", overrides=[*base, *texts], return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            known = list(keys(compose("config", overrides=base)))
+    except MISTAKES as error:
+        check_files(recipe)
+        try:
+            with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+                known = list(keys(compose("config", overrides=base)))
+        except MISTAKES:  # nor does it without any words
+            raise UserError(f"{recipes / recipe / 'settings.yaml'}: {first_line(error)}") from error
         raise explain(recipe, overrides, known, error) from error
+
+
+def check_files(recipe: str) -> None:
+    """Refuse files of settings that are none; for where composing them has failed.
+
+    Raises:
+        UserError: with the file.
+    """
+    for path in files_of_settings(ROOT, recipe):
+        content = read_yaml(path)
+        if content is not None and not (isinstance(content, dict) and all(isinstance(key, str) for key in content)):
+            raise UserError(f"{path}: must hold settings, key by key")
+
+
+def files_of_settings(root: Path, recipe: str = "*") -> list[Path]:
+    """Files of `conf/` and of recipes; not those that were copied from runs."""
+    files = [*root.glob("conf/**/*.yaml"), *root.glob(f"recipes/{recipe}/**/*.yaml")]
+    return [path for path in files if "results" not in path.relative_to(root).parts]
 
 
 def explain(recipe: str, overrides: list[Override], known: list[str], error: Exception) -> UserError:
@@ -303,7 +422,7 @@ def data_variable(recipe: str) -> str:
 
 
 def data_root(settings: DictConfig, recipe: str, makes_data: bool) -> str | None:
-    """Absolute data root from `data=` or the recipe's environment variable.
+    """Absolute data root from `data=` or the recipe's environment variable; places such as s3://... stay as they are.
 
     Raises:
         UserError: the recipe needs one and there is none, or it is not a folder.
@@ -314,6 +433,8 @@ def data_root(settings: DictConfig, recipe: str, makes_data: bool) -> str | None
         return None
     if given is None:
         raise UserError(f"recipe {recipe} needs recordings: give data=PATH or set {variable}; its README says which")
+    if "://" in str(given):
+        return str(given)
     path = Path(str(given)).expanduser().resolve()
     if not path.is_dir() and not makes_data:
         raise UserError(f"data={given}: no such folder")
@@ -325,7 +446,7 @@ def defining(overrides: list[Override], settings: DictConfig) -> list[str]:
     texts = [
         f"{override.key_or_group}={override.get_value_element_as_str()}"
         for override in overrides
-        if override.key_or_group not in ("data", "objective", "separator", *PATHS)
+        if override.key_or_group not in ("data", "objective", "separator", "trainer", *PATHS)
         and not any(f"{override.key_or_group}.".startswith(f"{key}.") for key in NOT_PART_OF_A_RUN)
     ]
     return [*texts, *(f"{key}={settings[key]}" for key in ("data", *PATHS) if settings.get(key))]

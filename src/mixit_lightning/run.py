@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from .errors import UserError
-from .files import replacing
+from .files import replacing, written
+from .reading import read_yaml
 
 TRAINING_RECORD = "training.json"
 """What training says of itself when it ends: steps, seconds, commit, versions, hardware."""
@@ -37,14 +38,15 @@ def open_run(folder: Path, config: dict[str, Any]) -> None:
     """
     path = folder / "config.yaml"
     if path.exists():
-        earlier = yaml.safe_load(path.read_text())
+        earlier = read_yaml(path)
         if changed := differences(earlier, config):
             raise UserError(
                 f"{path}: an earlier run had other settings ({', '.join(changed[:5])}); "
                 "move its folder away, or give a setting that tells the two apart"
             )
         return
-    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    with written(folder):
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         partial.write_text(yaml.safe_dump(config, sort_keys=False))
 
@@ -58,6 +60,13 @@ def differences(one: Any, other: Any, key: str = "") -> list[str]:
             for name in differences(one.get(part), other.get(part), f"{key}.{part}".lstrip("."))
         ]
     return [] if one == other else [key]
+
+
+def look_up(config: Any, key: str) -> Any:
+    """Value of a dotted key, None where it does not exist."""
+    for part in key.split("."):
+        config = config.get(part) if isinstance(config, dict) else None
+    return config
 
 
 def portable(config: dict[str, Any], places: Iterable[str]) -> dict[str, Any]:
@@ -95,7 +104,19 @@ def digest(config: dict[str, Any]) -> str:
 def digest_of_run(checkpoint: Path, places: Iterable[str]) -> str | None:
     """That of the run which a checkpoint belongs to; None for one from elsewhere."""
     path = checkpoint.parent.parent / "config.yaml"
-    return digest(portable(yaml.safe_load(path.read_text(encoding="utf-8")), places)) if path.is_file() else None
+    return digest(portable(read_config(path), places)) if path.is_file() else None
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The config.yaml of a run.
+
+    Raises:
+        UserError: it is none.
+    """
+    config = read_yaml(path)
+    if not (isinstance(config, dict) and all(isinstance(key, str) for key in config)):
+        raise UserError(f"{path}: not the config of a run; move it away, or get it again")
+    return config
 
 
 def provenance() -> dict[str, Any]:

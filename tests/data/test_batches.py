@@ -7,18 +7,18 @@ from mixit_lightning.data.mixture import Mixture
 from mixit_lightning.errors import UserError
 
 
-def sampler(steps_taken=0, share=0.25, batch_size=8, num_mixtures=2, steps=5, seed=0, **processes):
-    return TrainingSampler(batch_size, share, num_mixtures, steps, seed, lambda: steps_taken, **processes)
+def sampler(steps_taken=0, share=0.25, batch_size=8, steps=5, seed=0, **processes):
+    return TrainingSampler(batch_size, share, steps, seed, lambda: steps_taken, **processes)
 
 
 @pytest.mark.parametrize("num_mixtures", [2, 3])
 @pytest.mark.parametrize("share", [0, 0.25, 0.5, 1])
 def test_whole_shares_are_exact_in_every_batch(share, num_mixtures):
-    batches = list(sampler(share=share, steps=30, num_mixtures=num_mixtures))
+    batches = list(sampler(share=share, steps=30))
     assert len(batches) == len(sampler(steps=30)) == 30
-    for labelled, unlabelled in batches:
-        assert len(labelled) == 8 * share
-        assert len(unlabelled) == (8 - 8 * share) * num_mixtures
+    for batch in batches:
+        assert len(batch.labelled) == 8 * share
+        assert len(batch.members(num_mixtures)) == (8 - 8 * share) * num_mixtures
 
 
 @pytest.mark.parametrize(("share", "batch_size", "low"), [(0.1, 8, 0), (0.3, 8, 2), (0.5, 3, 1)])
@@ -40,9 +40,9 @@ def test_a_share_that_binary_numbers_cannot_hold_is_whole_all_the_same():
 def test_numbers_neither_repeat_nor_leave_gaps_over_epochs(share, num_mixtures):
     labelled, unlabelled = [], []
     for epoch in range(6):
-        for batch in sampler(5 * epoch, share, num_mixtures=num_mixtures):
+        for batch in sampler(5 * epoch, share):
             labelled += batch.labelled
-            unlabelled += batch.unlabelled
+            unlabelled += batch.members(num_mixtures)
     assert labelled == list(range(len(labelled)))
     assert unlabelled == list(range(len(unlabelled)))
     assert len(labelled) + len(unlabelled) / num_mixtures == 6 * 5 * 8
@@ -57,13 +57,33 @@ def test_rounding_depends_on_the_seed_and_is_new_in_every_epoch():
     assert len({counts(epoch, seed) for epoch in range(3) for seed in range(3)}) == 9
 
 
-@pytest.mark.parametrize("share", [0, 0.1, 0.5])
-def test_processes_take_turns_at_the_batches_of_one(share):
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 1])
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_processes_share_the_batches_of_one_evenly(share, count):
     for epoch in range(3):
-        alone = list(sampler(12 * epoch, share, steps=12))
-        parts = [list(sampler(4 * epoch, share, steps=4, rank=rank, world_size=3)) for rank in range(3)]
-        assert [len(part) for part in parts] == [4, 4, 4]
-        assert [batch for turn in zip(*parts, strict=True) for batch in turn] == alone
+        place = {"steps_taken": 12 * epoch, "share": share, "steps": 12, "batch_size": 6}
+        parts = [sampler(**place, rank=rank, world_size=count) for rank in range(count)]
+        for alone, *batches in zip(sampler(**place), *parts, strict=True):
+            assert {len(batch.labelled) + len(batch.unlabelled) for batch in batches} == {6 // count}
+            for kind in ("labelled", "unlabelled"):
+                drawn = [getattr(batch, kind) for batch in batches]
+                assert sorted(number for part in drawn for number in part) == list(getattr(alone, kind))
+                # Neither is one process left with all that have references.
+                assert max(map(len, drawn)) - min(map(len, drawn)) <= 1
+
+
+def test_processes_that_cannot_share_a_batch_are_refused():
+    with pytest.raises(UserError, match=r"datamodule\.batch_size=8: 3 processes"):
+        sampler(world_size=3)
+
+
+@pytest.mark.parametrize("steps_taken", [1, 7, 29])
+def test_going_on_in_the_middle_of_an_epoch_draws_its_rest(steps_taken):
+    through = (
+        list(sampler(share=0.37, steps=10)) + list(sampler(10, 0.37, steps=10)) + list(sampler(20, 0.37, steps=10))
+    )
+    end = (steps_taken // 10 + 1) * 10
+    assert list(sampler(steps_taken, 0.37, steps=10)) == through[steps_taken:end]
 
 
 @pytest.mark.parametrize("share", [0, 0.37, 1])
@@ -76,7 +96,7 @@ def test_going_on_after_any_step_and_epochs_of_any_length_draw_the_same(share):
 
 def test_the_number_of_steps_taken_is_asked_before_every_epoch():
     taken = iter([0, 5, 10])
-    batches = TrainingSampler(8, 0.37, 2, 5, 0, lambda: next(taken))
+    batches = TrainingSampler(8, 0.37, 5, 0, lambda: next(taken))
     assert [*batches, *batches, *batches] == list(sampler(share=0.37, steps=15))
 
 
@@ -90,7 +110,7 @@ class Numbered:
 
 
 def test_labelled_items_come_first_with_their_references():
-    batch = TrainingDataset(Numbered())[Drawing(range(4, 7), range(10, 14))]
+    batch = TrainingDataset(Numbered())[Drawing(range(4, 7), range(5, 7))]
     assert batch.mixtures[:, 0].tolist() == [4, 5, 6, -10, -11, -12, -13]
     assert batch.names == ["True4", "True5", "True6", "False10", "False11", "False12", "False13"]
     assert batch.references.shape == (3, 2, 6)
@@ -100,9 +120,9 @@ def test_labelled_items_come_first_with_their_references():
 @pytest.mark.parametrize(
     ("drawing", "mixtures", "references"),
     [
-        (Drawing(range(0), range(4)), (4, 6), (0, 0, 6)),
+        (Drawing(range(0), range(2)), (4, 6), (0, 0, 6)),
         (Drawing(range(3), range(0)), (3, 6), (3, 2, 6)),
-        (Drawing(range(0, 1), range(2)), (3, 6), (1, 1, 6)),
+        (Drawing(range(0, 1), range(1)), (3, 6), (1, 1, 6)),
     ],
 )
 def test_shapes_of_batches(drawing, mixtures, references):

@@ -150,5 +150,5 @@ def test_setting_up_twice_finds_the_recordings_once():
 
 def test_the_sampler_has_the_settings():
     sampler = make(seed=3, num_mixtures=4).train_dataloader().sampler
-    assert (sampler.batch_size, sampler.labelled_share, sampler.num_mixtures) == (4, 0.3, 4)
+    assert (sampler.batch_size, sampler.labelled_share) == (4, 0.3)
     assert (sampler.steps, sampler.seed, sampler.rank, sampler.world_size) == (6, 3, 0, 1)

@@ -32,7 +32,7 @@ def batches(config, count):
     datamodule.setup()
     settings = config.settings
     size, share = settings.datamodule.batch_size, settings.objective.labelled_share
-    sampler = TrainingSampler(size, share, settings.objective.num_mixtures, count, settings.seed)
+    sampler = TrainingSampler(size, share, count, settings.seed)
     dataset = TrainingDataset(datamodule.training, settings.objective.num_mixtures)
     return datamodule, [dataset[drawing] for drawing in sampler]
 

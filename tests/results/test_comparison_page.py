@@ -324,12 +324,12 @@ def test_inputs_of_one_level_become_columns():
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("results.json", "{", r"run1/results\.json is not valid JSON"),
+        ("results.json", "{", r"run1/results\.json: not valid JSON"),
         ("metrics.csv", "step,seconds,metric\n1,1,a\n", r"run1/metrics\.csv .*no column value"),
         ("examples.csv", "", r"run1/examples\.csv cannot be read"),
         ("examples/examples.json", "{}", r"run1/examples/examples\.json must be a list"),
         ("examples/one/output_1.wav", "not a sound", r"output_1\.wav is not a sound"),
-        ("config.yaml", "a: [", r"run1/config\.yaml is not valid YAML"),
+        ("config.yaml", "a: [", r"run1/config\.yaml: not valid YAML"),
         ("config.yaml", "text", r"run1/config\.yaml must hold settings"),
     ],
 )

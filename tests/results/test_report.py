@@ -248,7 +248,7 @@ def test_missing_results_raise_and_leave_nothing(run):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("results.json", "{", r"results\.json is not valid JSON"),
+        ("results.json", "{", r"results\.json: not valid JSON"),
         ("results.json", "[]", r"results\.json must be an object"),
         ("results.json", '{"metrics": {}}', r"results\.json lacks recipe"),
         ("metrics.csv", "", r"metrics\.csv cannot be read"),

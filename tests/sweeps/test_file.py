@@ -115,7 +115,7 @@ def test_runs_that_differ_in_their_loss_are_not_compared_by_it(path):
         ("{min: 0.001, max: 0.1}", "{parameters: {a: {value: 1}}}", "nested parameters"),
         ("method: random", "method: grid", "parameters.optimizer.lr: a grid has no uniform"),
         ("parameters:\n  optimizer.lr: {min: 0.001, max: 0.1}", "", "parameters: must say"),
-        ("method: random", "method: [", "not YAML"),
+        ("method: random", "method: [", "not valid YAML"),
     ],
 )
 def test_a_mistake_names_file_and_key(old, new, message, tmp_path):

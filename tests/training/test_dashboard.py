@@ -14,6 +14,7 @@ from PIL import Image
 from mixit_lightning.cli import main
 from mixit_lightning.config import load_config
 from mixit_lightning.errors import UserError
+from mixit_lightning.signals import Stopped, stoppable
 from mixit_lightning.training.dashboard import dashboard_of
 from mixit_lightning.training.evaluate import evaluate
 from mixit_lightning.training.train import train
@@ -191,12 +192,13 @@ def end(how):
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("how", "code"), [("mistake", 1), ("sigterm", 143), ("ctrl-c", 130)])
+@pytest.mark.parametrize(("how", "code"), [("mistake", 1), ("sigterm", 75), ("ctrl-c", 130)])
 def test_a_run_that_does_not_end_well_is_finished_with_its_exit_code(wandb_server, tiny, how, code):
     config = tiny("logger=wandb")
     config.folder.mkdir(parents=True)
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises((UserError, SystemExit, KeyboardInterrupt)), dashboard_of(config) as dashboard:
+    stops = pytest.raises((UserError, Stopped, KeyboardInterrupt))
+    with stops, stoppable(), dashboard_of(config) as dashboard:
         _ = dashboard.experiment
         with dashboard_of(config) as inner:
             assert inner is dashboard

@@ -14,7 +14,7 @@ import torch
 from mixit_lightning.cli import main
 from mixit_lightning.errors import UserError
 from mixit_lightning.separation import Separator
-from mixit_lightning.training.checkpoints import load_checkpoint
+from mixit_lightning.training.checkpoints import AtomicCheckpointIO, load_checkpoint
 from mixit_lightning.training.evaluate import evaluate
 from mixit_lightning.training.train import train
 
@@ -25,6 +25,11 @@ STEPS = ["trainer.max_steps=12", "datamodule.steps_per_epoch=4"]
 
 def weights(folder):
     return load_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"]
+
+
+def rows_of(folder):
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
 
 
 def assert_same_weights(one, other):
@@ -39,9 +44,7 @@ def test_checkpoints_are_plain_and_complete(tiny):
         assert checkpoint["optimizer_states"]
     assert not list(folder.rglob("*.partial"))
     assert load_checkpoint(folder / "checkpoints" / "last.ckpt")["global_step"] == 12
-    with (folder / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    losses = {int(row["step"]): float(row["value"]) for row in rows if row["metric"] == "val/loss"}
+    losses = {int(row["step"]): float(row["value"]) for row in rows_of(folder) if row["metric"] == "val/loss"}
     assert sorted(losses) == [4, 8, 12]
     best = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
     assert best["global_step"] == min(losses, key=losses.get)
@@ -93,8 +96,41 @@ def test_a_run_killed_in_an_epoch_ends_with_the_weights_of_an_unbroken_one(tiny,
     killed = train(tiny(*steps, f"runs={tmp_path / 'killed'}"))
     assert killed == folder
     assert_same_weights(unbroken, weights(killed))
-    logged = [row["step"] for row in csv.DictReader((folder / "metrics.csv").open()) if row["metric"] == "train/loss"]
+    logged = [row["step"] for row in rows_of(folder) if row["metric"] == "train/loss"]
     assert logged == [str(step) for step in range(1, 91)]
+
+
+@pytest.mark.parametrize("damage", ["cut off", "missing"])
+def test_a_run_whose_last_checkpoint_is_damaged_goes_on_from_the_one_before(tiny, capsys, damage):
+    folder = train(tiny(*STEPS))
+    unbroken = weights(folder)
+    last, previous = (folder / "checkpoints" / f"{name}.ckpt" for name in ("last", "previous"))
+    assert load_checkpoint(previous)["global_step"] == 8
+    (folder / "training.json").unlink()
+    if damage == "missing":
+        last.unlink()
+    else:
+        last.write_bytes(last.read_bytes()[:-1000])
+    train(tiny(*STEPS))
+    assert ("going on from previous.ckpt" in capsys.readouterr().out) == (damage == "cut off")
+    assert_same_weights(unbroken, weights(folder))
+    assert [row["step"] for row in rows_of(folder) if row["metric"] == "train/loss"] == [str(n) for n in range(1, 13)]
+
+
+def test_a_full_disk_is_explained_and_leaves_what_was_saved_before(tmp_path, monkeypatch):
+    checkpoints = AtomicCheckpointIO({})
+    for step in (1, 2):
+        checkpoints.save_checkpoint({"state_dict": {}, "global_step": step}, tmp_path / "last.ckpt")
+
+    def full(*arguments):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"last\.ckpt: cannot be written \(.*make room .*the same command goes on"):
+        checkpoints.save_checkpoint({"state_dict": {}, "global_step": 3}, tmp_path / "last.ckpt")
+    assert load_checkpoint(tmp_path / "last.ckpt")["global_step"] == 2
+    assert load_checkpoint(tmp_path / "previous.ckpt")["global_step"] == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.ckpt", "previous.ckpt"]
 
 
 def test_a_finished_run_is_not_trained_again(tiny, capsys):

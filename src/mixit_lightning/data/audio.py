@@ -1,5 +1,6 @@
 """Audio files in and out, one channel in float32; whatever is wrong with a file, the error names it."""
 
+import io
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,12 @@ SUFFIXES = (".wav", ".flac", ".ogg")
 STREAMED_BYTES = 0x7FFF0000
 """Programs that write WAV into a pipe cannot know its size, and claim this or more."""
 
+LEAST_RATE, MOST_RATE, MOST_CHANNELS = 1000, 2_000_000, 256
+"""What a file may claim to have."""
+
+MOST_SAMPLES = 2**28
+"""Of all channels, that are read at once: a gigabyte, an hour and a half at 48 kHz."""
+
 
 class Header(NamedTuple):
     """What a file says of itself."""
@@ -33,12 +40,14 @@ def read_header(path: Path, *, any_channels: bool = False) -> Header:
     """Read length and sample rate (Hz) without the samples.
 
     Raises:
-        UserError: the file is missing, not audio, empty, cut off, or has more than one channel and not `any_channels`.
+        UserError: the file is missing, not audio, empty, cut off, claims what no recording has, or has more than one
+            channel and not `any_channels`.
     """
     try:
         info = soundfile.info(str(path), verbose=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise UserError(f"{path}: cannot be read as audio ({reason(error)}); replace or remove it") from error
+    check_claims(path, info.samplerate, info.channels)
     if info.channels != 1 and not any_channels:
         raise UserError(f"{path}: has {info.channels} channels; convert it to mono")
     if info.frames == 0:
@@ -46,6 +55,24 @@ def read_header(path: Path, *, any_channels: bool = False) -> Header:
     if is_cut_off(info.extra_info):
         raise UserError(f"{path}: is cut off, its end is missing; replace or remove it")
     return Header(info.frames, info.samplerate)
+
+
+def check_claims(path: Path, sample_rate: int, channels: int, samples: int = 0) -> None:
+    """Refuse what no recording has, as whoever believes it runs out of memory or time.
+
+    Args:
+        path: of the file.
+        sample_rate: Hz.
+        channels: their number.
+        samples: of each, that are to be read at once.
+
+    Raises:
+        UserError: with the claim.
+    """
+    if not LEAST_RATE <= sample_rate <= MOST_RATE or channels > MOST_CHANNELS:
+        raise UserError(f"{path}: claims {sample_rate} Hz and {channels} channels; replace or remove it")
+    if samples * channels > MOST_SAMPLES:
+        raise UserError(f"{path}: claims {samples} samples, too many to read at once; cut it into shorter ones")
 
 
 def is_cut_off(log: str) -> bool:
@@ -73,7 +100,7 @@ def read(path: Path, start: int = 0, frames: int | None = None) -> np.ndarray:
         frames: how many samples; all from `start` if left out.
 
     Raises:
-        UserError: the file is damaged, ends early, or holds samples that are not numbers.
+        UserError: the file is damaged, too long, ends early, or holds samples that are not numbers.
     """
     plain = read_plain_wav(path, start, frames)
     if plain is not None:
@@ -81,6 +108,7 @@ def read(path: Path, start: int = 0, frames: int | None = None) -> np.ndarray:
     try:
         with soundfile.SoundFile(str(path)) as file:
             expected = file.frames - start if frames is None else frames
+            check_claims(path, file.samplerate, file.channels, expected)
             file.seek(start)
             samples = file.read(expected, dtype="float32", always_2d=True)[:, 0]
     except (soundfile.LibsndfileError, OSError) as error:
@@ -94,8 +122,10 @@ def read(path: Path, start: int = 0, frames: int | None = None) -> np.ndarray:
 
 def write(path: Path, samples: np.ndarray, sample_rate: int) -> None:
     """Write `(time,)` as 16-bit WAV, under a temporary name first, so that a broken file never stands under `path`."""
+    memory = io.BytesIO()  # as libsndfile says of a full disk only that something is wrong
+    soundfile.write(memory, np.clip(samples, -1.0, 1.0), sample_rate, subtype="PCM_16", format="WAV")
     with replacing(path) as partial:
-        soundfile.write(str(partial), np.clip(samples, -1.0, 1.0), sample_rate, subtype="PCM_16", format="WAV")
+        partial.write_bytes(memory.getbuffer())
 
 
 RATE_STEP = 25

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from ..errors import UserError
 from .mixture import (
     EvaluationBatch,
     EvaluationMixtures,
@@ -21,45 +22,54 @@ from .mixture import (
 
 
 class Drawing(NamedTuple):
-    """A batch by numbers: labelled mixtures `labelled`, and unlabelled ones `unlabelled`."""
+    """A batch by numbers of its labelled and of its unlabelled examples, each kind counted by itself."""
 
     labelled: range
     unlabelled: range
 
+    def members(self, num_mixtures: int) -> list[int]:
+        """Numbers of the mixtures that the unlabelled examples are made of."""
+        return [example * num_mixtures + member for example in self.unlabelled for member in range(num_mixtures)]
+
 
 class TrainingSampler(Sampler[Drawing]):
-    """Numbers of the mixtures of every batch; a function of the seed and the number of the batch alone.
+    """Numbers of the examples of every batch; a function of the seed and the number of the batch alone.
 
     `batch_size * labelled_share` examples of a batch are labelled: exactly where that is whole, otherwise the next
-    lower or higher number, so that it is right in expectation. Each unlabelled example takes `num_mixtures` mixtures.
-    Processes that train together take turns at the batches.
+    lower or higher number, so that it is right in expectation. Processes that train together take turns at the examples
+    of each batch, so that together they train on the batches that one alone would.
 
     Args:
-        batch_size: examples (inputs of the network) of a batch.
+        batch_size: examples (inputs of the network) of a batch, of all processes together.
         labelled_share: 0 to 1.
-        num_mixtures: mixtures that are added up for one unlabelled example.
-        steps: batches of an epoch, for each process.
+        steps: batches of an epoch.
         seed: of the rounding of labelled shares.
-        steps_taken: asked before every epoch how many batches each process has trained on, so that a resumed run goes
-            on with the next one.
+        steps_taken: asked before every epoch how many batches have been trained on, so that a resumed run goes on with
+            the next one, in the middle of an epoch as well.
         rank: number of this process.
         world_size: number of processes.
+
+    Raises:
+        UserError: the processes cannot share a batch evenly.
     """
 
     def __init__(
         self,
         batch_size: int,
         labelled_share: float,
-        num_mixtures: int,
         steps: int,
         seed: int,
         steps_taken: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        if batch_size % world_size:
+            raise UserError(
+                f"datamodule.batch_size={batch_size}: {world_size} processes cannot share it evenly; it counts the "
+                "examples of all of them"
+            )
         self.batch_size = batch_size
         self.labelled_share = labelled_share
-        self.num_mixtures = num_mixtures
         self.steps = steps
         self.seed = seed
         self.steps_taken = steps_taken
@@ -75,16 +85,15 @@ class TrainingSampler(Sampler[Drawing]):
         return int(wanted) + (generator(self.seed).random(batches) < wanted % 1).astype(int)
 
     def __iter__(self) -> Iterator[Drawing]:
-        first = self.steps_taken() * self.world_size
-        counts = self.labelled_counts(first + self.steps * self.world_size)
+        first = self.steps_taken()
+        counts = self.labelled_counts((first // self.steps + 1) * self.steps)
         starts = np.cumsum(counts) - counts
-        for batch in range(first + self.rank, len(counts), self.world_size):
+        for batch in range(first, len(counts)):
             start, count = int(starts[batch]), int(counts[batch])
+            labelled = range(start, start + count)
             unlabelled = range(batch * self.batch_size - start, (batch + 1) * self.batch_size - start - count)
-            yield Drawing(
-                range(start, start + count),
-                range(unlabelled.start * self.num_mixtures, unlabelled.stop * self.num_mixtures),
-            )
+            turn = (self.rank - count) % self.world_size
+            yield Drawing(labelled[self.rank :: self.world_size], unlabelled[turn :: self.world_size])
 
 
 class DrawnBatch(NamedTuple):
@@ -133,11 +142,12 @@ class TrainingDataset(Dataset[TrainingBatch | DrawnBatch]):
         self.unheard = unheard
 
     def __getitem__(self, drawing: Drawing) -> TrainingBatch | DrawnBatch:
+        members = drawing.members(self.num_mixtures)
         items = [self.mixtures.draw(number, labelled=True) for number in drawing.labelled]
-        items += [self.mixtures.draw(number, labelled=False) for number in drawing.unlabelled]
+        items += [self.mixtures.draw(number, labelled=False) for number in members]
         silent = [
             place
-            for place, number in enumerate(drawing.unlabelled, len(drawing.labelled))
+            for place, number in enumerate(members, len(drawing.labelled))
             if number == self.silent_member(number // self.num_mixtures)
         ]
         batch = DrawnBatch(items, len(drawing.labelled), silent)

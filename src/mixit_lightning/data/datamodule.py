@@ -1,15 +1,17 @@
 """The DataModule that recipes fill in with their training and evaluation mixtures."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import lightning
 import torch
 from torch.utils.data import DataLoader
 
+from .. import processes
 from ..doctor.inventory import Inventory, Look
 from ..errors import UserError
+from ..signals import leave_to_parent
 from .batches import DrawnBatch, EvaluationDataset, TrainingDataset, TrainingSampler
 from .mixture import EvaluationBatch, EvaluationMixtures, TrainingBatch, TrainingMixtures
 from .reverberation import ReverberantList, ReverberantTraining, Rooms
@@ -28,7 +30,7 @@ class MixtureDataModule(lightning.LightningDataModule):
     Args:
         sample_rate: Hz.
         duration: seconds of training and validation stretches.
-        batch_size: examples (inputs of the network) of a training step.
+        batch_size: examples (inputs of the network) of a training step, of all processes together.
         labelled_share: share of the examples of a batch that come with references, 0 to 1.
         num_mixtures: mixtures that are added up for an unlabelled example.
         silent_share: share of the unlabelled examples of which one mixture is left silent, so that the network also
@@ -156,16 +158,7 @@ class MixtureDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[TrainingBatch | DrawnBatch]:
         """Endless mixtures in epochs of `steps_per_epoch`; a GPU does the convolution with rooms itself."""
         trainer = self.trainer
-        sampler = TrainingSampler(
-            batch_size=self.batch_size,
-            labelled_share=self.labelled_share,
-            num_mixtures=self.num_mixtures,
-            steps=self.steps_per_epoch,
-            seed=self.seed,
-            steps_taken=lambda: trainer.global_step * trainer.accumulate_grad_batches if trainer else 0,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-        )
+        sampler = self.training_sampler(lambda: trainer.global_step * trainer.accumulate_grad_batches if trainer else 0)
         unheard = trainer is not None and trainer.strategy.root_device.type == "cuda"
         return DataLoader(
             TrainingDataset(self.training, self.num_mixtures, self.silent_share, self.seed, unheard=unheard),
@@ -174,6 +167,23 @@ class MixtureDataModule(lightning.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=leave_to_parent,
+        )
+
+    def training_sampler(self, steps_taken: Callable[[], int] = lambda: 0) -> TrainingSampler:
+        """What this process trains on.
+
+        Raises:
+            UserError: the processes cannot share a batch evenly.
+        """
+        return TrainingSampler(
+            batch_size=self.batch_size,
+            labelled_share=self.labelled_share,
+            steps=self.steps_per_epoch,
+            seed=self.seed,
+            steps_taken=steps_taken,
+            rank=processes.rank(),
+            world_size=processes.count(),
         )
 
     def val_dataloader(self) -> DataLoader[EvaluationBatch]:
@@ -185,6 +195,12 @@ class MixtureDataModule(lightning.LightningDataModule):
         return self.evaluation_dataloader("test", 1)
 
     def evaluation_dataloader(self, split: Split, batch_size: int) -> DataLoader[EvaluationBatch]:
-        """A fixed list in order."""
+        """A fixed list in order; processes take turns at its batches, so that each is seen once."""
         dataset = EvaluationDataset(self.evaluation[split], batch_size, self.num_mixtures, self.partners[split])
-        return DataLoader(dataset, batch_size=None, shuffle=False, num_workers=self.num_workers)
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=range(processes.rank(), len(dataset), processes.count()),
+            num_workers=self.num_workers,
+            worker_init_fn=leave_to_parent,
+        )

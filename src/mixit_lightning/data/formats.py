@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 import soundfile
 
 from ..errors import UserError
-from .audio import reason
+from ..files import cannot_write
+from .audio import check_claims, reason
 
 RECORDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".rf64", ".w64")
 CONTAINERS = (".mp4", ".m4a", ".mkv", ".mov", ".webm", ".avi")
@@ -64,6 +65,7 @@ def opened(path: Path, check: Check | None = None) -> Iterator[soundfile.SoundFi
         with file:
             if check:
                 check(file.frames, file.samplerate, file.channels)
+            check_claims(path, file.samplerate, file.channels)
             if not file.frames:
                 raise UserError(f"{path}: holds no samples; replace or remove it")
             yield file
@@ -74,6 +76,7 @@ def decode(path: Path, target: Path, check: Check | None = None) -> Path:
 
     Raises:
         UserError: no decoder is installed, there is no sound in it, or it is refused.
+        CannotWrite: there is no room for it.
     """
     try:
         import av
@@ -95,6 +98,8 @@ def decode(path: Path, target: Path, check: Check | None = None) -> Path:
                         check(file.frames, stream.rate, stream.layout.nb_channels)
                     for part in resampler.resample(frame):
                         file.write(part.to_ndarray().reshape(-1, stream.layout.nb_channels))
+    except soundfile.LibsndfileError as error:
+        raise cannot_write(target, reason(error)) from error
     except av.error.FFmpegError as error:
         raise UserError(f"{path}: cannot be decoded ({error.strerror}); replace or remove it") from error
     return target

@@ -26,6 +26,9 @@ VERSION = 1
 
 COLUMNS = "name TEXT PRIMARY KEY, stamp TEXT, problem TEXT, facts TEXT, channels INT, levels BLOB, decoded INT"
 
+FACTS = {"frames": int, "sample_rate": int, "bands": list, "clipped": float, "cut_off": bool, "digest": str}
+"""Of a recording that was heard, as JSON."""
+
 
 class Heard(NamedTuple):
     """A recording that can be used."""
@@ -104,6 +107,7 @@ def refresh(book: sqlite3.Connection, root: Path, base: Path, names: list[str]) 
         book.execute("DROP TABLE IF EXISTS recordings")
         book.execute(f"PRAGMA user_version = {VERSION}")
     book.execute(f"CREATE TABLE IF NOT EXISTS recordings ({COLUMNS})")
+    book.execute("DELETE FROM recordings WHERE typeof(name) != 'text'")  # a damaged one has anything
     known = {
         name: stamp
         for name, stamp, problem, decoded in book.execute("SELECT name, stamp, problem, decoded FROM recordings")
@@ -223,13 +227,24 @@ def decoded_path(base: Path, name: str) -> Path:
 
 
 def read_index(book: sqlite3.Connection, root: Path, base: Path) -> Index:
-    """What is written down."""
+    """What is written down.
+
+    Raises:
+        sqlite3.DataError: it is damaged.
+    """
     heard, problems = [], {}
     for name, _, problem, facts, channels, levels, decoded in book.execute("SELECT * FROM recordings ORDER BY name"):
         if problem is not None:
             problems[name] = problem
-        else:
+            continue
+        try:
             shaped = np.frombuffer(levels, np.int8).reshape(channels, -1)
-            path = decoded_path(base, name) if decoded else root / name
-            heard.append(Heard(name, path, Survey(**json.loads(facts), levels=shaped)))
+            facts = json.loads(facts)
+            known = Survey(**facts, levels=shaped)
+            if not all(isinstance(facts[key], kind) for key, kind in FACTS.items()):
+                raise TypeError
+        except (ValueError, TypeError) as error:
+            raise sqlite3.DataError(f"what it says of {name} is damaged") from error
+        path = decoded_path(base, name) if decoded else root / name
+        heard.append(Heard(name, path, known))
     return Index(root, heard, problems)

@@ -12,6 +12,9 @@ HEADER = struct.Struct("<4s4x8sIHH8xHH4sI")
 PLAIN = (b"RIFF", b"WAVEfmt ", 16, 1, 1, 2, 16, b"data")
 """What it then says: a format of 16 bytes, PCM, one channel, of 2 bytes or 16 bits a sample."""
 
+MOST_BYTES = 2**30
+"""That are read at once."""
+
 
 def read_plain_wav(path: Path, start: int, frames: int | None) -> np.ndarray | None:
     """Read samples `(time,)` as float32, from `start` on, all or `frames` of them.
@@ -28,9 +31,11 @@ def read_plain_wav(path: Path, start: int, frames: int | None) -> np.ndarray | N
             frames = size // 2 - start if frames is None else frames
             if tuple(found) != PLAIN or not 0 <= start <= start + frames <= size // 2:
                 return None
+            if 2 * frames > MOST_BYTES or HEADER.size + 2 * (start + frames) > os.fstat(file.fileno()).st_size:
+                return None
             content = os.pread(file.fileno(), 2 * frames, HEADER.size + 2 * start)
     except OSError:
         return None
-    if len(content) < 2 * frames:
+    if len(content) < 2 * frames:  # it has just been cut
         return None
     return np.multiply(np.frombuffer(content, "<i2"), np.float32(1 / 2**15), dtype=np.float32)

@@ -74,7 +74,10 @@ class Rooms:
         self.responses = {}
         for number in np.concatenate(self.rooms):
             response = bank.responses[number][bank.table["direct"][number] - LEAD :]
-            self.responses[number] = torch.from_numpy(response / np.linalg.norm(response))
+            energy = np.linalg.norm(response)
+            if not energy:
+                raise UserError(f"{source}: response {number} is silent; make the bank again with `mixit rooms`")
+            self.responses[number] = torch.from_numpy(response / energy)
         # Of the direct sound and what is kept after it, the whole filter.
         self.early = None if early is None else 2 * LEAD + 1 + round(early / 1000 * bank.sample_rate)
         self.margin = Margin(max(map(len, self.responses.values())) - 1 - LEAD, LEAD)

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from ..errors import UserError
-from .audio import is_cut_off, reason
+from .audio import check_claims, is_cut_off, reason
 
 BLOCK = 0.1
 """Seconds of a block, of which the level is kept."""
@@ -22,9 +22,6 @@ PIECE = 60.0
 
 MOST_SAMPLES = 2**24
 """Of all channels, that are read at once."""
-
-LEAST_RATE, MOST_RATE, MOST_CHANNELS = 1000, 2_000_000, 256
-"""What a file may claim to have."""
 
 EDGES = (0, 4000, 8000, 12000, 16000, 24000)
 """Hz, between which energy is summed up: what sample rates of twice that would keep or lose."""
@@ -77,8 +74,7 @@ def listen(path: Path, file: soundfile.SoundFile) -> Survey:
     Raises:
         UserError: it is empty, ends early, or holds samples that are not numbers.
     """
-    if not LEAST_RATE <= file.samplerate <= MOST_RATE or file.channels > MOST_CHANNELS:
-        raise UserError(f"{path}: claims {file.samplerate} Hz and {file.channels} channels; replace or remove it")
+    check_claims(path, file.samplerate, file.channels)
     block = block_of(file.samplerate)
     blocks = max(1, min(round(PIECE / BLOCK), MOST_SAMPLES // (block * file.channels)))
     levels, bands, clipped, heard = [], np.zeros(len(EDGES)), 0, 0

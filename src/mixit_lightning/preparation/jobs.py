@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import UserError
+from ..files import written
 
 JOURNAL = "preparation.jsonl"
 """What is done already, a line a job: its first output, its key, and what making it told; its last line counts."""
@@ -85,8 +86,9 @@ def make_all(waiting: dict[str, Job], journal: Path, told: dict[str, tuple[str, 
     ):
         for name, answer in pool.imap_unordered(make, waiting.items(), chunksize=4):
             told[name] = (waiting[name].key, answer)
-            lines.write(json.dumps([name, *told[name]]) + "\n")
-            lines.flush()
+            with written(journal):
+                lines.write(json.dumps([name, *told[name]]) + "\n")
+                lines.flush()
             progress.advance()
 
 
@@ -102,14 +104,24 @@ def num_cores() -> int:
 
 
 def read_journal(path: Path) -> dict[str, tuple[str, Any]]:
-    """What is done; a last line that was cut off by a kill is cut off for good."""
+    """What is done; a last line that was cut off by a kill is cut off for good.
+
+    Raises:
+        UserError: a line is not one of a journal.
+    """
     if not path.exists():
         return {}
     lines = path.read_bytes().split(b"\n")
     if lines[-1]:
         os.truncate(path, path.stat().st_size - len(lines[-1]))
-    entries = (json.loads(line) for line in lines[:-1])
-    return {name: (key, answer) for name, key, answer in entries}
+    told = {}
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            name, key, answer = json.loads(line)
+            told[str(name)] = (str(key), answer)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UserError(f"{path}, line {number}: is damaged; remove the file, and all is made again") from error
+    return told
 
 
 def check_room(folder: Path, needed: int, waiting: int, total: int) -> None:

@@ -7,6 +7,9 @@ import numpy as np
 from ..data.audio import read
 from ..errors import UserError
 
+LONGEST_HEADER = 2**16
+"""Bytes."""
+
 
 def read_sphere(path: Path) -> np.ndarray:
     """Samples `(time,)` of a mono SPHERE file, 16-bit steps as float32 between -1 and 1.
@@ -37,8 +40,20 @@ def read_sphere(path: Path) -> np.ndarray:
 
 def check_length(path: Path, length: int, header: dict[str, str]) -> None:
     """Refuse a file that is shorter than its header says."""
-    if length != int(header.get("sample_count", length)):
+    if length != whole(path, header, "sample_count", length):
         raise UserError(f"{path}: ends after {length} of {header['sample_count']} samples; replace it")
+
+
+def whole(path: Path, header: dict[str, str], name: str, default: int = 0) -> int:
+    """A field that is a whole number.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        return int(header.get(name, default))
+    except ValueError as error:
+        raise UserError(f"{path}: its header says {name}={header[name][:50]!r}; replace it") from error
 
 
 def sphere_header(path: Path) -> dict[str, str]:
@@ -50,7 +65,7 @@ def sphere_header(path: Path) -> dict[str, str]:
     try:
         with path.open("rb") as file:
             magic, size = file.readline(16).strip(), file.readline(16).strip()
-            if magic != b"NIST_1A" or not size.isdigit():
+            if magic != b"NIST_1A" or not size.isdigit() or not file.tell() <= int(size) <= LONGEST_HEADER:
                 raise UserError(f"{path}: is no NIST SPHERE file; is it converted and wrongly named?")
             lines = file.read(int(size) - file.tell()).decode("ascii", "replace").splitlines()
     except OSError as error:

@@ -13,7 +13,7 @@ from .comparison_page import render_comparison
 from .comparison_plots import Interval, draw_intervals, intervals, intervals_height
 from .plots import new_figure, plot_style
 from .quantities import axis_label
-from .records import read_json, read_table
+from .records import read_results, read_table
 
 RESAMPLES = 10_000
 CHUNK = 1000
@@ -95,7 +95,7 @@ def tabulate(runs: Sequence[Run], measure: str) -> pd.DataFrame:
                     "num_examples": len(values),
                     "seed": run.results.get("seed"),
                     "steps": (run.results.get("trained_with") or {}).get("steps"),
-                    "train_seconds": run.results.get("wall_time", {}).get("train"),
+                    "train_seconds": (run.results.get("wall_time") or {}).get("train"),
                     "commit": str((run.results.get("trained_with") or run.results).get("commit", ""))[:7],
                 }
             )
@@ -128,7 +128,7 @@ def read_run(label: str, folder: Path, measure: str) -> Run:
     for name in ("results.json", "examples.csv"):
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: no such file; evaluate the run first (`mixit evaluate`)")
-    results = read_json(folder / "results.json")
+    results = read_results(folder / "results.json", required=())
     examples = read_table(folder / "examples.csv", ("name",), text=("name", "domain"))
     assert examples is not None
     if measure not in examples:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import yaml
 
 from ..errors import UserError
+from ..reading import read_yaml
 from ..run import differences
 from .comparison_plots import (
     colour_of,
@@ -322,10 +322,7 @@ def read_config(path: Path) -> dict[str, Any] | None:
     """
     if not path.is_file():
         return None
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from error
+    config = read_yaml(path)
     if not isinstance(config, dict):
         raise UserError(f"{path} must hold settings, key by key")
     return config

@@ -7,18 +7,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from ..config import PLACES, ROOT, data_variable, load_config, parse
 from ..errors import UserError
 from ..files import replacing
-from ..run import TRAINING_RECORD, differences, digest, portable
+from ..reading import read_yaml
+from ..run import TRAINING_RECORD, differences, digest, look_up, portable
 from .paper_table import Row, Table, read_rows
+from .records import read_results
 
 CONFIG, RESULTS, CURVES = "config.yaml", "results.json", "metrics.csv"
+
+RELIED_ON = ("metrics", "num_examples", "selection_rule")
+"""Entries of a results.json that a table needs."""
 
 
 class State(StrEnum):
@@ -225,14 +229,14 @@ def is_newer(path: Path, time: float) -> bool:
 def read_record(folder: Path) -> Record:
     """Config and results of a folder, as far as there are any, and what is wrong with them."""
     found: dict[str, dict[str, Any] | None] = {CONFIG: None, RESULTS: None}
-    for name, read in ((CONFIG, yaml.safe_load), (RESULTS, json.loads)):
+    for name, read in ((CONFIG, read_yaml), (RESULTS, partial(read_results, required=RELIED_ON))):
         if not (folder / name).is_file():
             continue
         try:
-            content = read((folder / name).read_text(encoding="utf-8"))
-        except (yaml.YAMLError, ValueError):
+            content = read(folder / name)
+        except UserError:
             content = None
-        if not isinstance(content, dict) or (name == RESULTS and not {"metrics", "num_examples"} <= content.keys()):
+        if not isinstance(content, dict):
             return Record(folder, None, None, f"{folder / name} is damaged; evaluate the run again, or move it away")
         found[name] = content
     return Record(folder, found[CONFIG], found[RESULTS])
@@ -284,10 +288,3 @@ def changed(record: Record, keys: list[str] | None, wanted: dict[str, Any], plac
     then = portable(record.config, places)
     texts = [f"{key} was {look_up(then, key)}, is {look_up(wanted, key)}" for key in keys[:3]]
     return ", ".join(texts) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-
-
-def look_up(config: Any, key: str) -> Any:
-    """Value of a dotted key, None where it does not exist."""
-    for part in key.split("."):
-        config = config.get(part) if isinstance(config, dict) else None
-    return config

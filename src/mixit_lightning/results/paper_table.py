@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from ..config import ROOT, recipe_names
 from ..errors import UserError
+from ..reading import read_yaml
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$")]
 """Becomes the name of a folder."""
@@ -138,10 +138,7 @@ def read_tables(recipe: str) -> list[Table]:
     if not path.is_file():
         raise UserError(f"{path}: no such file; recipe {recipe} has no table")
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return PaperTables.model_validate(content).tables
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+        return PaperTables.model_validate(read_yaml(path)).tables
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))

@@ -1,15 +1,66 @@
 """What a run folder holds, read with errors that name the file."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from .. import reading
 from ..errors import UserError
 
 if TYPE_CHECKING:  # slow to import and most commands never need it
     import pandas as pd
 
 REQUIRED_RESULTS = ("recipe", "run", "objective", "separator", "metrics", "selection_rule", "num_examples")
+Number = Annotated[FiniteFloat, Field(strict=True)]
+Metrics = dict[str, float | str | None]
+
+
+class Part(BaseModel):
+    """Anything in a results.json, which may say more."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class Training(Part):
+    """What training said of itself."""
+
+    steps: int | None = None
+    seconds: Number | None = None
+    commit: str | None = None
+    hardware: dict[str, Any] | None = None
+
+
+class Domain(Part):
+    """What was measured in another domain."""
+
+    metrics: Metrics
+    num_examples: int
+
+
+class Results(Part):
+    """Of a `results.json`, what pages and tables rely on."""
+
+    recipe: str | None = None
+    run: str | None = None
+    objective: str | None = None
+    separator: str | None = None
+    metrics: Metrics
+    selection_rule: str | None = None
+    num_examples: int | None = None
+    seed: int | None = None
+    steps: int | None = None
+    domain: str | None = None
+    other_domains: dict[str, Domain] = {}
+    checkpoint: str | None = None
+    commit: str | None = None
+    hardware: dict[str, Any] | None = None
+    versions: dict[str, Any] | None = None
+    wall_time: dict[str, Number | None] | None = None
+    trained_with: Training | None = None
+
+
 CURVE_COLUMNS = ("step", "seconds", "metric", "value")
 EXAMPLE_COLUMNS = ("name", "input_si_snr", "momi")
 
@@ -20,27 +71,52 @@ def read_json(path: Path) -> Any:
     Raises:
         UserError: it is not JSON.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # not JSON, or not UTF-8
-        raise UserError(f"{path} is not valid JSON ({error}): evaluate the run again") from error
+    return reading.read_json(path, "evaluate the run again")
 
 
-def read_results(path: Path) -> dict[str, Any]:
+def read_results(path: Path, required: Sequence[str] = REQUIRED_RESULTS) -> dict[str, Any]:
     """Content of `results.json`, checked for the entries the page cannot do without.
 
     Raises:
-        UserError: there is no such file, or it lacks some.
+        UserError: there is no such file, it lacks some, or one is not what it should be.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing: evaluate the run before writing its report")
     results = read_json(path)
     if not isinstance(results, dict) or not isinstance(results.get("metrics"), dict):
         raise UserError(f"{path} must be an object with an object 'metrics': evaluate the run again")
-    missing = [key for key in REQUIRED_RESULTS if key not in results]
+    missing = [key for key in required if key not in results]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}: evaluate the run again")
+    check_entries(results, Results, path)
     return results
+
+
+def read_training(path: Path) -> dict[str, Any]:
+    """Content of `training.json`; nothing where there is no such file.
+
+    Raises:
+        UserError: it is not what training leaves.
+    """
+    if not path.is_file():
+        return {}
+    record = reading.read_json(path, "train the run again")
+    check_entries(record, Training, path)
+    return record
+
+
+def check_entries(content: Any, kind: type[Part], path: Path) -> None:
+    """Refuse a file whose entries are not what they should be.
+
+    Raises:
+        UserError: with the entry.
+    """
+    try:
+        kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))[:100]
+        raise UserError(f"{path}: {key or 'all of it'}: {first['msg']}; evaluate the run again") from error
 
 
 def read_table(path: Path, columns: tuple[str, ...], text: tuple[str, ...]) -> "pd.DataFrame | None":

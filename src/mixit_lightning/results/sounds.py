@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.audio import check_claims
 from ..errors import UserError
 from .quantities import Quantity, format_number, quantities
 from .records import read_json
@@ -168,6 +169,8 @@ def read_sounds(folder: Path) -> tuple[list[Sound], int]:
     sounds, sample_rates = [], set()
     for role, number, path in [("mixture", 0, mixture), *found]:
         try:
+            about = soundfile.info(path)
+            check_claims(path, about.samplerate, about.channels, about.frames)
             samples, sample_rate = soundfile.read(path, dtype="float32")
         except soundfile.LibsndfileError as error:
             raise UserError(f"{path} is not a sound file that can be read: {error}") from error

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import zipfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 from ..errors import UserError
 from ..files import replacing
 from ..preparation import Job, run_jobs
-from .acoustics import direct_sample
+from .acoustics import LEAD, direct_sample
 from .simulation import Room, check, simulate
 
 Range = tuple[float, float]
@@ -58,15 +59,19 @@ class RoomBank(NamedTuple):
         if not path.is_file():
             raise UserError(f"{path}: no such file; make it with `mixit rooms path={path}`")
         try:
+            check_archive(path)
             with np.load(path, allow_pickle=False) as arrays:
                 columns = {name: arrays[name] for name in arrays.files}
             sample_rate, samples = int(columns.pop("sample_rate")), columns.pop("responses")
             settings = str(columns.pop("settings"))
             table = pd.DataFrame(columns)
+            complete = is_complete(table, samples)
             ends = table["samples"].cumsum().to_numpy()
-            complete = (ends[-1] if len(ends) else 0) == len(samples) and {"split", "room", "direct"} <= set(table)
         except Exception as error:
-            raise UserError(f"{path}: not a bank of rooms ({error}); make it with `mixit rooms path={path}`") from error
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"{path}: not a bank of rooms ({reason}); make it with `mixit rooms path={path}`"
+            ) from error
         if not complete:
             raise UserError(f"{path}: not a whole bank of rooms; make it with `mixit rooms path={path}`")
         return cls(sample_rate, table, np.split(samples, ends[:-1]) if len(ends) else [], settings)
@@ -75,6 +80,27 @@ class RoomBank(NamedTuple):
         """For every room of a split, the numbers of its responses."""
         part = self.table[self.table["split"] == split]
         return [group.index.to_numpy() for _, group in part.groupby("room")]
+
+
+def check_archive(path: Path) -> None:
+    """Refuse an archive whose parts would be larger than the file: `save` compresses nothing.
+
+    Raises:
+        ValueError: one would.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+            raise ValueError("its parts are larger than the file")
+
+
+def is_complete(table: pd.DataFrame, samples: np.ndarray) -> bool:
+    """Whether a table and the samples of its responses in one row fit together."""
+    lengths, direct = table["samples"], table["direct"]
+    whole = all(pd.api.types.is_integer_dtype(table[name]) for name in ("room", "samples", "direct"))
+    if not (whole and "split" in table and samples.ndim == 1 and np.issubdtype(samples.dtype, np.floating)):
+        return False
+    fitting = ((direct >= LEAD) & (direct < lengths)).all() and lengths.sum() == len(samples)
+    return bool(fitting and np.isfinite(samples).all())
 
 
 def make_bank(

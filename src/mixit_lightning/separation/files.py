@@ -5,7 +5,8 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,29 @@ from torch import Tensor
 from ..data.audio import is_cut_off, reason
 from ..data.formats import CONTAINERS, RECORDINGS, opened, recordings_below
 from ..errors import UserError
+from ..files import CannotWrite, cannot_write, written
 from ..memory import keep_freed_memory
+from ..reading import read_json
 from ..sharing.trained import weights_file
 from .separator import Separator
 
 RECORD = "separation.json"
 """In the folder of a recording: what was separated, by what and how."""
+
+FACTS: dict[str, Any] = {
+    "outputs": list,
+    "dropped": list,
+    "clipped": int,
+    "cut_off": bool,
+    "real_time_factor": (int, float),
+}
+"""What is told of a recording, and its types."""
+
+MOST_AT_ONCE = 2**26
+"""Samples of a window, of all channels: 30 s of eleven channels at 192 kHz."""
+
+ALMOST_NOTHING = 2**20
+"""Bytes that are left where a file could not be written because its disk is full."""
 
 BAR = TaskID(0)
 
@@ -57,6 +75,7 @@ def separate_files(
 
     Raises:
         UserError: settings that make no sense, no recordings, or a single one that cannot be separated.
+        CannotWrite: the disk is full.
     """
     separator, settings = prepare(checkpoint, window, overlap, channels, silent, silent_below, device)
     source, target = Path(input).expanduser(), Path(output).expanduser()
@@ -71,6 +90,8 @@ def separate_files(
             bar.update(BAR, description=f"{number}/{len(places)} {path.name}", completed=0)
             try:
                 separated.append(separate_file(separator, path, folder, settings, report))
+            except CannotWrite:
+                raise
             except UserError as error:
                 if source.is_file():
                     raise
@@ -135,27 +156,42 @@ def separate_file(
 
     Raises:
         UserError: it cannot be read, is empty, or holds samples that are not numbers.
+        CannotWrite: the disk is full.
     """
     about = path.stat()
     described = {"file": path.name, "bytes": about.st_size, "modified": about.st_mtime_ns, **settings}
-    record = folder / RECORD
-    if record.is_file() and (earlier := json.loads(record.read_text()))["made_of"] == described:
+    if (earlier := read_record(folder / RECORD)) and earlier["made_of"] == described:
         return earlier["recording"] | {"file": str(path), "folder": str(folder), "already_there": True}
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    with written(folder):
+        partial.mkdir(parents=True)
     try:
         start = time.monotonic()
         with opened(path) as recording:
             found = write_outputs(separator, path, recording, partial, settings, report)
         took = time.monotonic() - start
         found |= {"took": round(took, 2), "real_time_factor": round(took / found["seconds"], 4)}
-        (partial / RECORD).write_text(json.dumps({"made_of": described, "recording": found}, indent=2) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        with written(folder):
+            (partial / RECORD).write_text(json.dumps({"made_of": described, "recording": found}, indent=2) + "\n")
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return found | {"file": str(path), "folder": str(folder), "already_there": False}
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """What was separated before; None where nothing was, or where it cannot be told."""
+    try:
+        record = read_json(path) if path.is_file() else None
+    except UserError:
+        return None
+    if not (isinstance(record, dict) and isinstance(record.get("made_of"), dict)):
+        return None
+    told = record.get("recording")
+    whole = isinstance(told, dict) and all(isinstance(told.get(name), kind) for name, kind in FACTS.items())
+    return record if whole else None
 
 
 def write_outputs(
@@ -168,6 +204,10 @@ def write_outputs(
 ) -> dict[str, Any]:
     """Stream a recording through the separator into one file an output."""
     total, rate = recording.frames, recording.samplerate
+    if separator.window * rate * recording.channels > MOST_AT_ONCE:
+        raise UserError(
+            f"{path}: has {recording.channels} channels at {rate} Hz, which is too much at once; give a smaller window="
+        )
     mean = settings["channels"] == "mean"
     kind, subtype, suffix = recording.format, recording.subtype, path.suffix
     if not soundfile.check_format(kind, subtype):
@@ -177,22 +217,25 @@ def write_outputs(
     names = [f"output_{number}{suffix}" for number in range(1, separator.num_outputs + 1)]
     reader = Reader(path, recording, mean=mean)
     count = 1 if mean else recording.channels
-    files = [soundfile.SoundFile(str(folder / name), "w", rate, count, subtype, format=kind) for name in names]
+    with written_as_sound(folder):
+        files = [soundfile.SoundFile(str(folder / name), "w", rate, count, subtype, format=kind) for name in names]
     energies, peak, clipped = torch.zeros(len(files), dtype=torch.float64), 0.0, 0
     done = 0
     report(0.0, total / rate)
     try:
         for piece in separator.stream(reader.read, total, rate):
-            for file, output in zip(files, piece.unbind(1), strict=True):
-                file.write(output.T.numpy())
+            with written_as_sound(folder):
+                for file, output in zip(files, piece.unbind(1), strict=True):
+                    file.write(output.T.numpy())
             energies += piece.double().square().sum((0, 2))
             peak = max(peak, piece.abs().max().item())
             clipped += int((piece.abs() > 1).sum()) if subtype in INTEGER else 0
             done += piece.shape[-1]
             report(done / rate, total / rate)
     finally:
-        for file in files:
-            file.close()
+        with written_as_sound(folder):
+            for file in files:
+                file.close()
     levels = 10 * torch.log10(energies / max(reader.energy, 1e-20) + 1e-20)
     dropped = [number for number, level in enumerate(levels.tolist()) if level < settings["silent_below"]]
     if settings["silent"] == "keep":
@@ -210,6 +253,20 @@ def write_outputs(
         "clipped": clipped,
         "cut_off": is_cut_off(recording.extra_info),
     }
+
+
+@contextmanager
+def written_as_sound(folder: Path) -> Iterator[None]:
+    """Say it where libsndfile cannot write, of which it does not tell why.
+
+    Raises:
+        CannotWrite: instead of its error.
+    """
+    try:
+        yield
+    except soundfile.LibsndfileError as error:
+        full = shutil.disk_usage(folder).free < ALMOST_NOTHING
+        raise cannot_write(folder, "no space left on device" if full else reason(error)) from error
 
 
 class Reader:

@@ -26,6 +26,9 @@ LARGEST_DIFFERENCE = 1e-4
 def write_onnx(path: Path, network: nn.Module, description: Mapping[str, Any]) -> float:
     """Write a network, from `mixture` (batch, time) to `outputs` (batch, output, time), both of any size from one on.
 
+    A pure tone leaves most of a spectrum to rounding errors, which `magnitude_exponent` 0.3 makes some 5e-3 of the peak
+    in the outputs: there the file differs from PyTorch as PyTorch differs from double precision, and by no more.
+
     Metadata of the file: `sample_rate` in Hz, `outputs`, their number, and `description`, JSON of `sharing.trained`.
 
     Args:

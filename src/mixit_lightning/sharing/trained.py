@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ..config import PLACES, first_line
 from ..errors import UserError
+from ..reading import read_text
 from ..results.records import read_results
-from ..run import portable
+from ..run import portable, read_config
 from ..training.checkpoints import load_checkpoint
 from .safe_tensors import parse_description, read_safetensors
 
@@ -106,7 +106,7 @@ def load_trained(path: Path) -> Trained:
         if not (path / CONFIG).is_file():
             raise UserError(f"{path}: no {CONFIG} there; give a checkpoint, or a folder that mixit export made")
         weights, _ = read_safetensors(path / WEIGHTS)
-        return Trained(weights, parse_description((path / CONFIG).read_text(encoding="utf-8"), path / CONFIG), path)
+        return Trained(weights, parse_description(read_text(path / CONFIG, "JSON"), path / CONFIG), path)
     if path.suffix == ".safetensors":
         return Trained(*read_safetensors(path), path)
     state = load_checkpoint(path)
@@ -192,7 +192,7 @@ def weights_file(path: Path) -> Path:
 def settings_beside(checkpoint: Path) -> dict[str, Any] | None:
     """The config of the run folder that a checkpoint lies in, from before checkpoints had it."""
     path = checkpoint.resolve().parent.parent / "config.yaml"
-    return portable(yaml.safe_load(path.read_text(encoding="utf-8")), PLACES) if path.is_file() else None
+    return portable(read_config(path), PLACES) if path.is_file() else None
 
 
 def without_places(value: Any) -> Any:

@@ -5,10 +5,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..config import ROOT, load_config, nearest
 from ..errors import UserError
+from ..reading import read_yaml
 
 SWEEPS = ROOT / "conf" / "sweep"
 
@@ -44,11 +43,9 @@ def read_sweep(name: str) -> dict[str, Any]:
         raise UserError(
             f"sweep={name} does not exist{nearest(name, sorted(file.stem for file in SWEEPS.glob('*.yaml')))}"
         )
+    config = read_yaml(path)
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
         check_sweep(config)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return {"name": path.stem} | config

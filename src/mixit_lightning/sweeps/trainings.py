@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-import yaml
-
 from ..config import Config
+from ..reading import read_yaml
 from ..run import TRAINING_RECORD, differences
 
 if TYPE_CHECKING:  # slow to import
@@ -55,7 +54,7 @@ class Training:
         path = self.folder / "config.yaml"
         if not ((self.folder / TRAINING_RECORD).is_file() and path.is_file()):
             return False
-        return not differences(yaml.safe_load(path.read_text()), self.config.plain())
+        return not differences(read_yaml(path), self.config.plain())
 
     def start(self, environment: dict[str, str]) -> None:
         """Start, or go on from the checkpoint; where an earlier engine's training still runs, leave it to it."""
@@ -153,5 +152,5 @@ def rows_of(path: Path) -> list[list[str]]:
     """Rows of `metrics.csv` below the heading; none if there is no such file."""
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        return [row for row in csv.reader(file) if len(row) == 4 and row[0].isdigit()]
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        return [row for row in csv.reader(file) if len(row) == 4 and row[0].isdecimal()]

@@ -9,7 +9,10 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ..config import first_line
 from ..errors import UserError
-from ..files import replacing
+from ..files import cannot_write, replacing
+
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+"""The checkpoint that a run goes on from, and the one before it."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -27,13 +30,42 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self.described = dict(described)
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Save under a temporary name, then rename."""
-        with replacing(Path(path)) as partial:
-            torch.save(checkpoint | self.described, partial)
+        """Save under a temporary name, then rename; the last one but one is kept too.
+
+        Raises:
+            CannotWrite: the disk is full, or must not be written to; what was saved before is whole.
+        """
+        path = Path(path)
+        try:
+            with replacing(path) as partial:
+                torch.save(checkpoint | self.described, partial)
+                if path.name == LAST and path.exists():
+                    path.replace(path.with_name(PREVIOUS))
+        except RuntimeError as error:  # what torch's own writer says of a full disk
+            raise cannot_write(path, first_line(error)) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
         """Load tensors and plain types; a pickled object is refused."""
         return load_checkpoint(Path(path))
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint that a run goes on from: its last one, or the one before where that is damaged or missing.
+
+    Raises:
+        UserError: neither can be loaded.
+    """
+    last, previous = folder / LAST, folder / PREVIOUS
+    if not last.exists():
+        return previous if previous.exists() else None
+    try:
+        load_checkpoint(last)
+    except UserError as error:
+        if not previous.exists():
+            raise
+        print(f"{error}; going on from {previous.name}", flush=True)
+        return previous
+    return last
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

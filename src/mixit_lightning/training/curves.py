@@ -10,9 +10,18 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ..files import replacing
+from ..errors import UserError
+from ..files import replacing, written
 
 COLUMNS = ("step", "seconds", "metric", "value")
+
+
+def is_value(row: list[str]) -> bool:
+    """Whether a row is whole: a kill, or a full disk, may have cut it off."""
+    try:
+        return len(row) == len(COLUMNS) and int(row[0]) >= 0 and float(row[1]) >= 0
+    except ValueError:
+        return False
 
 
 class CurvesLogger(Logger):
@@ -48,11 +57,18 @@ class CurvesLogger(Logger):
 
     @rank_zero_only
     def rewind(self, steps: int) -> None:
-        """Keep what was logged in the first `steps` steps; what came later, or was cut off, will be logged again."""
+        """Keep what was logged in the first `steps` steps; what came later, or was cut off, will be logged again.
+
+        Raises:
+            UserError: there is something else in the file.
+        """
         rows = []
         if self.path.exists():
-            with self.path.open(newline="") as file:
-                rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS) and row[0].isdigit()]
+            try:
+                with self.path.open(newline="", encoding="utf-8", errors="replace") as file:
+                    rows = [row for row in csv.reader(file) if is_value(row)]
+            except csv.Error as error:
+                raise UserError(f"{self.path}: cannot be read as curves ({error}); move it away") from error
         rows = [row for row in rows if int(row[0]) <= steps]
         with replacing(self.path) as partial, partial.open("w", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *rows])
@@ -64,7 +80,7 @@ class CurvesLogger(Logger):
         """Append a row a value."""
         step, seconds = self.steps_taken(), f"{self.seconds:.3f}"
         rows = [(step, seconds, name, repr(float(value))) for name, value in metrics.items() if name != "epoch"]
-        with self.path.open("a", newline="") as file:
+        with written(self.path), self.path.open("a", newline="") as file:
             csv.writer(file).writerows(rows)
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:

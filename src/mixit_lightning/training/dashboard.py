@@ -7,12 +7,9 @@ import base64
 import io
 import os
 import signal
-import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers import WandbLogger
@@ -22,8 +19,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from ..account import check_account, refusals
 from ..config import Config, build
 from ..files import replacing
+from ..processes import rank
 from ..results.records import CURVE_COLUMNS, read_results, read_table
 from ..results.sounds import Card, Sound, draw_card, read_card, read_entries
+from ..signals import Stopped
 
 if TYPE_CHECKING:
     from wandb import Audio, Image, Run, Table
@@ -179,12 +178,10 @@ _open: list[Dashboard] = []
 def dashboard_of(config: Config) -> Iterator[Dashboard | None]:
     """The dashboard of a config, None without one; its W&B run ends with the outermost of nested blocks.
 
-    SIGTERM, with which sweep agents stop a run, ends the outermost block as well, so that the W&B run ends with it.
-
     Raises:
         UserError: W&B does not know us; before anything was written.
     """
-    if not has_dashboard(config):
+    if not has_dashboard(config) or rank():  # the first process speaks for all
         yield None
     elif _open:
         yield _open[-1]
@@ -194,9 +191,11 @@ def dashboard_of(config: Config) -> Iterator[Dashboard | None]:
         _open.append(dashboard)
         code = 1
         try:
-            with ended_by_sigterm():
-                yield dashboard
+            yield dashboard
             code = 0
+        except Stopped as stopped:
+            code = stopped.status
+            raise
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
             raise
@@ -211,23 +210,6 @@ def dashboard_of(config: Config) -> Iterator[Dashboard | None]:
 def has_dashboard(config: Config) -> bool:
     """Whether the logger is this one, with `logger=wandb`; any other of Lightning's may be set as well."""
     return config.settings.logger.get("_target_") == f"{Dashboard.__module__}.{Dashboard.__qualname__}"
-
-
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the block as an exit does; for the main thread, where nobody else has taken the signal."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def wandb_config(config: Config) -> dict[str, Any]:

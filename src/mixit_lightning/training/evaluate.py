@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import pandas as pd
 import torch
 from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from .. import processes
 from ..config import Config, build
 from ..data import EvaluationBatch, MixtureDataModule
 from ..data.audio import write
@@ -62,6 +64,8 @@ def write_results(config: Config) -> None:
     first, *others = domains
     rows, metrics = scored[first]
     tables = [table.assign(domain=name) for name, (table, _) in scored.items()] if others else [rows]
+    if processes.rank():  # the first process has it all
+        return
     config.folder.mkdir(parents=True, exist_ok=True)
     with replacing(config.folder / "examples.csv") as partial:
         pd.concat(tables).to_csv(partial, index=False, float_format="%.4f")
@@ -100,7 +104,10 @@ def score(
     batches: DataLoader[EvaluationBatch],
     device: torch.device,
 ) -> tuple[pd.DataFrame, dict[str, float | None]]:
-    """A row an example, and the metrics over all of them; None where a metric applies to no example."""
+    """A row an example, and the metrics over all of them; None where a metric applies to no example.
+
+    Several processes take turns at the batches; the rows and the metrics that all of them return are those of all.
+    """
     metrics = {name: metric.to(device) for name, metric in scoring.metrics().items()}
     mom_metric = MoMi().to(device)
     names: list[str] = []
@@ -115,9 +122,7 @@ def score(
             metric.add_scores(scores)
         names += batch.names
         parts.append(columns_of(scores) | {"momi": momis})
-    # Off the device once, at the end: a transfer a batch would make it wait.
-    columns = {column: torch.cat([part[column] for part in parts]).cpu().numpy() for column in parts[0]}
-    table = pd.DataFrame({"name": names} | columns)
+    table = table_of(names, parts)
     # An unprocessed single source is a perfect estimate of itself.
     table.loc[table.num_references == 1, "input_si_snr"] = torch.nan
     values = {name: metric.compute().item() for name, metric in {**metrics, "momi": mom_metric}.items()}
@@ -125,6 +130,17 @@ def score(
     if not table.num_references.any():  # nothing is known of the sources
         values = {"momi": values["momi"]}
     return table, {name: None if value != value else round(value, 4) for name, value in values.items()}
+
+
+def table_of(names: list[str], parts: list[dict[str, Tensor]]) -> pd.DataFrame:
+    """The rows of all processes in the order of the test set, from the columns of this one's batches."""
+    table = pd.DataFrame()
+    if parts:
+        # Off the device once, at the end: a transfer a batch would make it wait.
+        columns = {column: torch.cat([part[column] for part in parts]).cpu().numpy() for column in parts[0]}
+        batches = processes.rank() + processes.count() * np.arange(len(parts))
+        table = pd.DataFrame({"name": names} | columns, index=batches.repeat([len(part["momi"]) for part in parts]))
+    return pd.concat(processes.gathered(table)).sort_index(kind="stable").reset_index(drop=True)
 
 
 def columns_of(scores: Any) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from ..data import EvaluationBatch, TrainingBatch
 from ..errors import UserError
 from ..metrics import MoMi, Scoring, SeparationScoring
 from ..objectives import Objective
+from ..processes import gathered, summed
 
 
 class SeparationModule(lightning.LightningModule):
@@ -95,19 +96,23 @@ class SeparationModule(lightning.LightningModule):
         return f"{taken} of {total} weights" + (f", not those of {', '.join(others)}" if others else "")
 
     def training_step(self, batch: TrainingBatch, batch_number: int) -> Tensor:
-        """One forward pass over labelled and unlabelled examples, one mean."""
+        """One forward pass over labelled and unlabelled examples, one mean; what is logged is that of all processes.
+
+        Gradients are averaged over the processes, all of which have the same number of examples.
+        """
         examples = self.objective.examples(batch.mixtures, batch.references)
         losses = self.objective(self.separator(examples.inputs), examples)
         self.names = batch.names
-        if not losses.isfinite().all():
+        parts = losses[: len(examples.references)], losses[len(examples.references) :]
+        numbers = losses.new_tensor([len(part) for part in parts])
+        sums, counts = summed(torch.stack([torch.stack([part.detach().sum() for part in parts]), numbers]))
+        if not sums.isfinite().all():
             raise self.not_finite("loss", self.names_of(~losses.isfinite(), len(batch.references)))
-        loss = losses.mean()
-        labelled = len(examples.references)
-        self.log("train/loss", loss, prog_bar=True)
-        if 0 < labelled < len(losses):
-            self.log("train/pit_loss", losses[:labelled].mean())
-            self.log("train/mixit_loss", losses[labelled:].mean())
-        return loss
+        self.log("train/loss", sums.sum() / counts.sum(), prog_bar=True)
+        if counts.all():
+            for name, value in zip(("pit_loss", "mixit_loss"), sums / counts, strict=True):
+                self.log(f"train/{name}", value)
+        return losses.mean()
 
     def configure_gradient_clipping(
         self,
@@ -133,9 +138,10 @@ class SeparationModule(lightning.LightningModule):
         return names
 
     def not_finite(self, what: str, names: list[str]) -> UserError:
-        """The error for numbers that would spoil the weights."""
+        """The error for numbers that would spoil the weights, in any process; `names` are of this one."""
+        everywhere = ", ".join(name for part in gathered(names) for name in part)
         return UserError(
-            f"the {what} is not finite at step {self.global_step} with {', '.join(names)}; "
+            f"the {what} is not finite at step {self.global_step} with {everywhere}; "
             "check these recordings, or lower optimizer.lr or trainer.gradient_clip_val"
         )
 

@@ -12,29 +12,35 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
+from .. import processes
 from ..config import PLACES, Config, build, first_line
+from ..data.batches import TrainingSampler
 from ..doctor.diagnosis import examine_names
 from ..doctor.inventory import Inventory
 from ..errors import UserError
 from ..files import replacing
 from ..memory import keep_freed_memory
 from ..run import TRAINING_RECORD, digest_of_run, open_run, portable, provenance
-from .checkpoints import AtomicCheckpointIO, load_checkpoint
+from ..signals import REQUEST
+from .checkpoints import LAST, AtomicCheckpointIO, load_checkpoint, newest_checkpoint
 from .compilation import Compilation
 from .curves import CurvesLogger
-from .dashboard import Dashboard, dashboard_of
+from .dashboard import Dashboard, dashboard_of, has_dashboard
+from .faults import explaining
 from .module import SeparationModule
 from .progress import EpochLines
+from .stopping import Stopping
 
 
 def train(config: Config) -> Path:
     """Train, or go on where an earlier call was stopped, and return the run's folder.
 
-    What is drawn depends on seed and epoch alone, and a checkpoint stands at the end of every epoch, so that a run that
-    was killed ends with the weights of one that was not.
+    What is drawn depends on seed and step alone, and a checkpoint stands at the end of every epoch, so that a run that
+    was killed ends with the weights of one that was not. One that was asked to stop saves the step that it came to.
 
     Raises:
         UserError: bad input; nothing has been written if it shows before the first step.
+        Stopped: a scheduler asked for it.
     """
     with dashboard_of(config) as dashboard:
         return fit(config, dashboard)
@@ -51,39 +57,57 @@ def fit(config: Config, dashboard: Dashboard | None) -> Path:
     for inventory in datamodule.inventories():
         consult(inventory)
     module = build_module(settings)
-    last = config.folder / "checkpoints" / "last.ckpt"
-    resuming = last.exists()
-    if settings.warm_start and not resuming:
+    sampler = datamodule.training_sampler()  # refuses what processes cannot share
+    checkpoints = config.folder / "checkpoints"
+    last = newest_checkpoint(checkpoints)
+    if settings.warm_start and last is None:
         source = Path(settings.warm_start).expanduser()
         print(f"starting from {source}: {module.start_from(load_checkpoint(source)['state_dict'], source)}")
-    open_run(config.folder, config.plain())
+    if processes.rank() == 0:
+        open_run(config.folder, config.plain())
+    processes.wait()
 
     curves = CurvesLogger(config.folder / "metrics.csv", lambda: module.global_step)
-    if resuming and (config.folder / TRAINING_RECORD).exists():
+    if last is not None and (config.folder / TRAINING_RECORD).exists():
         print(f"{config.folder}: this run is finished; move the folder away to train it again")
         return config.folder
-    curves.rewind(load_checkpoint(last)["global_step"] if resuming else 0)
+    curves.rewind(load_checkpoint(last)["global_step"] if last is not None else 0)
     loggers: list[Logger] = [curves]
     if dashboard is not None:
         dashboard.curves = curves
         loggers.append(dashboard)
-    elif "_target_" in settings.logger:
+    elif "_target_" in settings.logger and not has_dashboard(config):
         loggers.append(build(settings, "logger"))
     trainer = build_trainer(config, loggers, origin)
     try:
-        trainer.fit(module, datamodule=datamodule, ckpt_path=last if resuming else None, weights_only=True)
+        with explaining(config.folder), REQUEST.deferred():
+            trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
     except MisconfigurationException as error:
         raise UserError(first_line(error)) from error
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    if processes.rank():
+        return config.folder
     record = {"steps": trainer.global_step, "seconds": round(curves.seconds, 1), **origin}
     record["parameters"] = sum(parameter.numel() for parameter in module.separator.parameters())
+    record["batch"] = batch_record(settings, sampler, trainer.global_step)
     if settings.warm_start:
         record["warm_start"] = digest_of_run(Path(settings.warm_start), PLACES)
     record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     with replacing(config.folder / TRAINING_RECORD) as partial:
         partial.write_text(json.dumps(record, indent=2) + "\n")
     return config.folder
+
+
+def batch_record(settings: DictConfig, sampler: TrainingSampler, steps: int) -> dict[str, Any]:
+    """What a training step was made of, by which results on different machines can be compared."""
+    accumulated = settings.trainer.get("accumulate_grad_batches", 1)
+    examples = sampler.batch_size * accumulated
+    return {
+        "examples": examples,
+        "processes": processes.count(),
+        "labelled_share": round(sampler.labelled_counts(steps * accumulated).sum() / max(1, steps * examples), 6),
+        "learning_rate": settings.optimizer.get("lr"),
+        "learning_rate_scaling": "none: examples are those of all processes together",
+    }
 
 
 def consult(inventory: Inventory) -> None:
@@ -125,19 +149,24 @@ def build_trainer(config: Config, loggers: list[Logger], origin: dict[str, Any])
     """The Trainer of a config, with the run's checkpoints, which say what trained them, and loggers."""
     settings = config.settings
     options: dict[str, Any] = {"precision": default_precision()} if settings.trainer.precision == "auto" else {}
+    folder = config.folder / "checkpoints"
+    every_epoch: dict[str, Any] = {
+        "dirpath": folder,
+        "save_on_train_epoch_end": True,
+        "enable_version_counter": False,
+    }
     best = ModelCheckpoint(
-        dirpath=config.folder / "checkpoints",
         filename="best",
         monitor=settings.selection,
         mode="min" if settings.selection.endswith("loss") else "max",
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
+        **every_epoch,
     )
+    last = ModelCheckpoint(filename=Path(LAST).stem, **every_epoch)  # best's own one is written where it is best only
     described = settings.trainer.copy()
     compilation = [Compilation()] if described.pop("compile", False) else []
     checkpoints = AtomicCheckpointIO({"settings": portable(config.plain(), PLACES), "provenance": origin})
-    options |= {"callbacks": [best, EpochLines(), *compilation], "logger": loggers, "plugins": [checkpoints]}
+    callbacks = [best, last, EpochLines(), Stopping(folder / LAST), *compilation]
+    options |= {"callbacks": callbacks, "logger": loggers, "plugins": [checkpoints, *processes.environment()]}
     return build(OmegaConf.create({"trainer": described}), "trainer", **options)
 
 

@@ -1,0 +1,161 @@
+"""Recordings that `mixit shard` packed, in a folder or in object storage: crops of them, mixed once more."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mixit_lightning.data import MixtureDataModule, Split
+from mixit_lightning.data.datamodule import LIST_SEEDS
+from mixit_lightning.errors import UserError
+from mixit_lightning.shards.cache import Cache
+from mixit_lightning.shards.catalogue import Catalogue, Shard, read_catalogue
+from mixit_lightning.shards.examination import Examination
+from mixit_lightning.shards.mixtures import SegmentList, SegmentMixtures, Segments
+from mixit_lightning.shards.order import Order
+from mixit_lightning.shards.storage import Storage
+from own_recordings import LabelledMixtures, OwnMixtures
+
+
+class Shards(MixtureDataModule):
+    """Crops of the segments of shards, each once an epoch.
+
+    Args:
+        data: folder of the shards, or their place in object storage.
+        shards: fingerprint of the shards, which a run belongs to; null is whichever there are.
+        labelled_data: folder of labelled recordings, see `own_recordings.LabelledMixtures`.
+        window: shards whose segments are shuffled together.
+        max_level: dB, up or down, of every crop for training.
+        validation_count: crops to validate on, at most.
+        test_count: crops to test on, at most.
+        cache: folder for shards of object storage.
+        cache_gigabytes: that they may take there.
+        patience: seconds for which object storage that cannot be reached is tried again.
+        max_shard_megabytes: of a shard, above which it is refused.
+        max_catalogue_megabytes: of the catalogue, above which it is refused.
+        settings: of the `MixtureDataModule`.
+    """
+
+    def __init__(
+        self,
+        data: str,
+        shards: str | None,
+        labelled_data: str | None,
+        window: int,
+        max_level: float,
+        validation_count: int,
+        test_count: int,
+        cache: str,
+        cache_gigabytes: float,
+        patience: float,
+        max_shard_megabytes: float,
+        max_catalogue_megabytes: float,
+        **settings: Any,
+    ) -> None:
+        super().__init__(**settings)
+        if min(validation_count, test_count) < 2:
+            raise UserError("datamodule.validation_count and datamodule.test_count must be 2 or more")
+        if window < 1:
+            raise UserError(f"datamodule.window={window} must be 1 or more")
+        if self.labelled_share and labelled_data is None:
+            raise UserError("this objective needs labelled recordings: give labelled_data=FOLDER, or objective=mixit")
+        if labelled_data is not None and not self.labelled_share:
+            raise UserError("labelled_data has no meaning for objective=mixit; give objective=semi-supervised")
+        self.storage = Storage(data, patience)
+        self.fingerprint = shards
+        self.labelled_data = labelled_data
+        self.window = window
+        self.max_level = max_level
+        self.counts: dict[Split, int] = {"valid": validation_count, "test": test_count}
+        self.cache = Cache(self.storage, Path(cache), cache_gigabytes)
+        self.cache_gigabytes = cache_gigabytes
+        self.max_shard_megabytes = max_shard_megabytes
+        self.max_catalogue_megabytes = max_catalogue_megabytes
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """What the shards hold.
+
+        Raises:
+            UserError: there is none, it cannot be reached, or is not what these settings and this run ask for.
+        """
+        found = read_catalogue(self.storage, self.max_catalogue_megabytes)
+        place = self.storage.place
+        if self.fingerprint not in (None, found.fingerprint):
+            raise UserError(
+                f"{place}: its shards have changed since this run began; move the run's folder away to train on what "
+                "there is now, and give warm_start=CHECKPOINT to begin with what it learnt"
+            )
+        if found.sample_rate != self.sample_rate:
+            raise UserError(
+                f"{place}: its shards have {found.sample_rate} Hz where sample_rate={self.sample_rate}; leave it "
+                f"out, or pack them again with `mixit shard sample_rate={self.sample_rate}`"
+            )
+        for shard in found.shards:
+            if shard.bytes > self.max_shard_megabytes * 1e6:
+                raise UserError(
+                    f"{place}: {shard.name} has {shard.bytes / 1e6:.0f} MB, above "
+                    f"datamodule.max_shard_megabytes={self.max_shard_megabytes:g}; raise that if you trust it"
+                )
+        return found
+
+    def of(self, split: Split) -> list[Shard]:
+        """The shards of a split.
+
+        Raises:
+            UserError: there are none.
+        """
+        if not (found := self.catalogue.of(split)):
+            raise UserError(f"{self.storage.place}: has no shards for {split}; run `mixit shard` again")
+        return found
+
+    def segments(self, split: Split, order: Order) -> Segments:
+        """Those of a split, in some order."""
+        return Segments(self.of(split), self.cache, order, self.sample_rate, self.length)
+
+    def order(self, split: Split, seed: int) -> Order:
+        """An order of the segments of a split."""
+        return Order([shard.recordings for shard in self.of(split)], self.window, self.num_mixtures, seed)
+
+    def training_mixtures(self) -> OwnMixtures:
+        """Crops, and labelled mixtures where there are any."""
+        crops = labelled = None
+        if self.labelled_share < 1:
+            self.check_cache()
+            segments = self.segments("train", self.order("train", self.seed))
+            crops = SegmentMixtures(segments, self.max_level, self.seed)
+        if self.labelled_data is not None:
+            labelled = LabelledMixtures(
+                Path(self.labelled_data), self.length, self.sample_rate, self.max_level, self.seed
+            )
+        return OwnMixtures(crops, labelled)
+
+    def check_cache(self) -> None:
+        """Refuse a cache in which a window and the next one have no room.
+
+        Raises:
+            UserError: with how much it takes.
+        """
+        if self.storage.is_local:
+            return
+        sizes = sorted((shard.bytes for shard in self.of("train")), reverse=True)
+        needed = sum(sizes[: 2 * self.window]) / 1e9
+        if needed > self.cache_gigabytes:
+            raise UserError(
+                f"datamodule.cache_gigabytes={self.cache_gigabytes:g}: two windows of {self.window} shards take up to "
+                f"{needed:.2g} GB; give more, or a lower datamodule.window"
+            )
+
+    def evaluation_mixtures(self, split: Split) -> SegmentList:
+        """Crops of what was held out."""
+        return SegmentList(self.segments(split, self.order(split, LIST_SEEDS[split])), self.counts[split])
+
+    def look(self, quiet: bool) -> list[Examination]:
+        """Whether all shards are whole."""
+        self.fingerprint = None  # whatever there is now
+        return [Examination.of(self.catalogue, self.cache, quiet)]
+
+
+def proposals(data: str, patience: float, max_catalogue_megabytes: float) -> dict[str, Any]:
+    """Settings that the shards have, for those that are `proposed`."""
+    found = read_catalogue(Storage(data, patience), max_catalogue_megabytes)
+    return {"sample_rate": found.sample_rate, "datamodule.shards": found.fingerprint}

@@ -1,0 +1,1 @@
+"""Where a training runs: here, or as a job of a cluster."""

@@ -1,0 +1,1 @@
+"""Large unlabelled data: recordings packed into shards, in a folder or in object storage, and streamed from there."""

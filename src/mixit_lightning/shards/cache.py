@@ -1,0 +1,179 @@
+"""Shards at hand: those of object storage are fetched into a folder, once for all processes of a machine."""
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from time import monotonic
+
+from filelock import FileLock, Timeout
+
+from ..errors import UserError
+from ..files import replacing
+from .catalogue import Shard
+from .storage import Storage
+
+
+class Cache:
+    """The shards of a place on this machine, each compared with its checksum before it is used.
+
+    A folder of shards is read in place. Those of object storage are kept under their checksums, so that several runs
+    may share a folder; the ones that were not used for the longest time make room for others.
+
+    Args:
+        storage: the place.
+        folder: for those of object storage.
+        gigabytes: that they may take there; those that are needed now and next stay in any case.
+    """
+
+    def __init__(self, storage: Storage, folder: Path, gigabytes: float) -> None:
+        self.storage = storage
+        self.folder = folder
+        self.limit = round(gigabytes * 1e9)
+        self.whole: set[str] = set()
+        self.needed: list[Shard] = []
+        self.thread: threading.Thread | None = None
+        self.thread_of = 0
+
+    def path(self, shard: Shard) -> Path:
+        """Of a shard that is whole; waits for it if need be.
+
+        Raises:
+            UserError: it is damaged, or cannot be had.
+        """
+        if self.storage.is_local:
+            return self.checked(shard)
+        target = self.target(shard)
+        if not self.is_there(target):
+            self.fetch(shard, target, self.storage.patience)
+            self.look_ahead(self.needed)
+        return target
+
+    def checked(self, shard: Shard) -> Path:
+        """A shard of a folder, whose checksum is compared once in every process."""
+        path = Path(self.storage.path(shard.name))
+        if shard.name not in self.whole:
+            try:
+                found = self.storage.digest(shard.name, shard.bytes)
+            except OSError as error:
+                raise UserError(f"{path}: cannot be read ({error.strerror}); `mixit shard` makes it again") from error
+            if found != shard.sha256:
+                raise damaged(str(path), shard, found)
+            self.whole.add(shard.name)
+        return path
+
+    def target(self, shard: Shard) -> Path:
+        """Where a shard of object storage is kept."""
+        return self.folder / f"{shard.sha256}.parquet"
+
+    def is_there(self, target: Path) -> bool:
+        """Whether it is; it then counts as used."""
+        try:
+            os.utime(target)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def fetch(self, shard: Shard, target: Path, patience: float) -> None:
+        """Fetch a shard, unless another process is faster.
+
+        Raises:
+            UserError: it is damaged there, cannot be reached for so long, or the disk is full.
+        """
+        deadline = monotonic() + patience
+        try:
+            with self.locked(shard.sha256, patience):
+                if self.is_there(target):
+                    return
+                self.make_room(shard.bytes)
+                with replacing(target) as fetched:
+                    for _ in range(2):  # the way here may have damaged it
+                        rest = max(0.0, deadline - monotonic())
+                        found = self.storage.patiently(
+                            partial(self.storage.digest, shard.name, shard.bytes, fetched), rest
+                        )
+                        if found == shard.sha256:
+                            break
+                    else:
+                        raise damaged(self.storage.path(shard.name), shard, found)
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{self.storage.path(shard.name)}: missing, though the catalogue has it; run `mixit shard` again"
+            ) from error
+        except OSError as error:
+            raise UserError(
+                f"{self.folder}: {shard.name} cannot be kept there ({error}); give datamodule.cache=FOLDER"
+            ) from error
+
+    @contextmanager
+    def locked(self, name: str, patience: float) -> Iterator[None]:
+        """One process of the machine at a time; one that was killed does not keep the others out."""
+        locks = self.folder / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(locks / name)
+        try:
+            # Whoever holds it gives up after the same time.
+            lock.acquire(timeout=patience + 60 if patience else 0)
+        except Timeout as error:
+            raise UserError(f"{self.folder}: another process fetches {name}, and does not end; stop it") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def make_room(self, size: int) -> None:
+        """Remove the shards that were not used for the longest time, if that many bytes more would be too many."""
+        with self.locked("room", 60):
+            kept = {self.target(shard) for shard in self.needed}
+            present = sorted((about.st_mtime_ns, about.st_size, path) for path, about in self.present())
+            total = sum(size for _, size, _ in present)
+            for _, bytes_, path in present:
+                if total + size <= self.limit:
+                    break
+                if path not in kept:
+                    path.unlink(missing_ok=True)
+                    total -= bytes_
+
+    def present(self) -> Iterable[tuple[Path, os.stat_result]]:
+        """The shards that are kept."""
+        for path in self.folder.glob("*.parquet"):
+            try:
+                yield path, path.stat()
+            except FileNotFoundError:  # another process made room
+                continue
+
+    def look_ahead(self, needed: Sequence[Shard]) -> None:
+        """Fetch, aside, what will be needed, and keep it.
+
+        Args:
+            needed: shards, the next ones first.
+        """
+        self.needed = list(needed)
+        if self.thread_of != os.getpid() or self.thread is None or not self.thread.is_alive():
+            self.thread = threading.Thread(target=self.run_ahead, daemon=True)
+            self.thread_of = os.getpid()
+            self.thread.start()
+
+    def run_ahead(self) -> None:
+        """Fetch one after the other; whatever goes wrong is said by whoever needs the shard."""
+        done: set[str] = set()
+        while waiting := [shard for shard in self.needed if shard.name not in done]:
+            shard = waiting[0]
+            done.add(shard.name)
+            try:
+                if self.storage.is_local:
+                    self.checked(shard)
+                elif not self.is_there(self.target(shard)):
+                    self.fetch(shard, self.target(shard), 0)
+            except (UserError, OSError):
+                continue
+
+
+def damaged(path: str, shard: Shard, found: str) -> UserError:
+    """What to say of a shard whose checksum is another."""
+    return UserError(
+        f"{path}: is damaged, its SHA-256 begins with {found[:12]} where the catalogue says {shard.sha256[:12]}; "
+        "remove it, and run `mixit shard` again with the same settings, which makes what is missing"
+    )

@@ -1,0 +1,87 @@
+"""Being asked to stop, by ctrl-C or by a scheduler: training then saves what it has before it ends."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+STOPPED = 75
+"""Exit status of a command that was asked to stop and can go on: EX_TEMPFAIL, upon which a job is queued again."""
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""Ctrl-C; a scheduler that takes the machine back; and one that says that time is nearly up."""
+
+
+class Stopped(BaseException):
+    """The command was asked to stop, and the same one goes on; no error, and like ctrl-C not to be caught as one.
+
+    Args:
+        number: of the signal; None where another process was asked.
+    """
+
+    def __init__(self, number: int | None) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name if number else 'another process'}")
+        self.status = 128 + signal.SIGINT if number == signal.SIGINT else STOPPED
+
+
+class StopRequest:
+    """What was asked of this process so far.
+
+    Outside of `deferred` a signal ends the block at once, inside only a second ctrl-C does.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.taken = False
+        self.waiting = False
+
+    def take(self) -> None:
+        """Take the signals again, if others have laid hands on them since."""
+        for number in NUMBERS if self.taken else ():
+            signal.signal(number, self.note)
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """The handler of the signals."""
+        again = self.number is not None
+        self.number = self.number or number
+        if not self.waiting or (again and number == signal.SIGINT):
+            raise Stopped(number)
+        if not again:
+            print(f"{signal.Signals(number).name}: stops as soon as this step is saved", flush=True)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Leave it to the block to look at `number` when it suits it."""
+        self.waiting = True
+        try:
+            yield
+        finally:
+            self.waiting = False
+
+
+REQUEST = StopRequest()
+"""That of this process, as signals are sent to processes."""
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Note signals during the block; for the main thread, where nobody else has taken them."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    REQUEST.number, REQUEST.taken = None, True
+    earlier = {number: signal.getsignal(number) for number in NUMBERS}
+    REQUEST.take()
+    try:
+        yield
+    finally:
+        REQUEST.taken = False
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def leave_to_parent(worker: int) -> None:
+    """Ignore the signals in a loading process: its parent needs the batches until it stops, and takes it along then."""
+    for number in NUMBERS:
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,54 @@
+"""What goes wrong around training and is nobody's setting: what happened, and what to do about it."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from ..config import first_line
+from ..errors import UserError
+
+SIGNS = {
+    "DataLoader worker": (
+        "a loading process has ended ({}); it may have been killed for lack of memory: free some, or lower "
+        "datamodule.num_workers or datamodule.batch_size"
+    ),
+    "connection closed by peer": "another process of this training has ended ({}); see what it says",
+    "connection reset by peer": "another process of this training has ended ({}); see what it says",
+    "timed out": "another process of this training does not answer ({}); see whether its machine is there",
+    "no space left": "the disk is full ({}); make room",
+}
+"""What engines say, and what it means to whoever trains."""
+
+
+@contextmanager
+def explaining(folder: Path) -> Iterator[None]:
+    """Say of an error in the block what it means to whoever trains, where that is known.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        UserError: instead of the error of an engine.
+    """
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        if meaning := meaning_of(error, folder):
+            raise UserError(f"{folder}: {meaning}") from error
+        raise
+
+
+def meaning_of(error: RuntimeError | OSError, folder: Path) -> str | None:
+    """What happened and what to do, None where nothing is known of it."""
+    said = first_line(error)
+    if isinstance(error, torch.OutOfMemoryError):
+        return "the GPU is out of memory; lower datamodule.batch_size or datamodule.duration"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        said = f"no space left for {error.filename or folder}"
+    for sign, meaning in SIGNS.items():
+        if sign.lower() in f"{error} {said}".lower():
+            return f"{meaning.format(said)}; the same command goes on from its last checkpoint"
+    return None

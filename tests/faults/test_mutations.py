@@ -1,0 +1,351 @@
+"""Five hundred files that strangers may have spoiled: one line each that names the file, and nothing worse."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from mixit_lightning.config import ROOT
+
+from .mutations import (
+    Mutation,
+    mutate_bytes,
+    mutate_checkpoint,
+    mutate_json,
+    mutate_rooms,
+    mutate_safetensors,
+    mutate_text,
+    mutate_yaml,
+    override,
+)
+from .valid import COUNTS, SMALL, SUBTYPES, TRAINING, make_all
+from .worker import GROWTH, SECONDS, Outcome, Worker
+
+RUN = [*TRAINING, "runs=runs"]
+QUICK = [*SMALL, "separator=tdcnpp-small", "runs=runs"]
+WSJ0 = ["prepare", "recipe=wsj0-2mix", "wsj0=wsj0/wsj0", "lists=wsj0/lists", "data=out", "preparation.modes=[min]"]
+LIBRI = ["prepare", "recipe=libri2mix", "librispeech=libri", "wham=libri", "metadata=libri/metadata", "data=out"]
+OWN = ["recipe=own-recordings", "data=own", "runs=runs"]
+SEPARATE = ["separate", "input=own/own0.wav", "output=separated", "device=cpu"]
+SWEEP = ["sweep", "sweep=mine.yaml", "engine=local", "count=1", *RUN]
+
+
+class Kind(NamedTuple):
+    """A file, and the commands that read it, of which a case takes one."""
+
+    count: int
+    """Of cases."""
+    trees: tuple[str, ...]
+    """What a case has a copy of."""
+    spoiled: str
+    """The file, perhaps with wild cards."""
+    mutate: Mutation
+    commands: tuple[list[str], ...]
+    before: Sequence[str] = ()
+    """A command that goes before."""
+    names: tuple[str, ...] = ()
+    """What a message may name instead of the file."""
+
+
+def kinds() -> dict[str, Kind]:
+    """All of them, by name."""
+    found = {}
+    for name in SUBTYPES:
+        found |= {
+            f"separate {name}": Kind(
+                7,
+                ("audio", "network"),
+                f"audio/{name}",
+                mutate_bytes,
+                (["separate", f"input=audio/{name}", *SEPARATE[2:], "checkpoint=network/model.safetensors"],),
+            ),
+            f"own recordings {name}": Kind(
+                5, ("own", f"audio/{name}"), f"audio/{name}", mutate_bytes, (["doctor", *OWN[:1], "data=.", OWN[2]],)
+            ),
+        }
+    for name in ("pcm16.wav", "float.wav", "sound.flac", "sound.ogg"):
+        suffix = name.rpartition(".")[2]
+        found[f"speech {name}"] = Kind(
+            6,
+            ("speech", f"audio/{name}"),
+            f"audio/{name}",
+            lambda content, rng: mutate_bytes(content, rng),
+            (
+                ["train", "recipe=speech-folder", "data=speech", *QUICK, *COUNTS],
+                ["doctor", "recipe=speech-folder", "data=speech", "runs=runs"],
+            ),
+        )._replace(spoiled=f"speech/train/train-0/spoiled.{suffix}")
+    fuss = ["recipe=fuss", "data=fuss", "datamodule.num_outputs=4", "num_outputs=4"]
+    found |= {
+        "list of fuss": Kind(
+            26,
+            ("fuss",),
+            "fuss/ssdata/train_example_list.txt",
+            mutate_text,
+            (["train", *fuss, *QUICK], ["doctor", *fuss]),
+            names=("ssdata",),
+        ),
+        "list of wsj0-2mix": Kind(
+            20, ("wsj0",), "wsj0/lists/mix_2_spk_tr.txt", mutate_text, (WSJ0,), names=("wsj0", "lists")
+        ),
+        "levels of wsj0-2mix": Kind(12, ("wsj0",), "wsj0/lists/activlev.txt", mutate_text, (WSJ0,), names=("lists",)),
+        "metadata of libri2mix": Kind(
+            30, ("libri",), "libri/metadata/libri2mix_dev-clean.csv", mutate_text, (LIBRI,), names=("libri",)
+        ),
+        "journal of prepare": Kind(12, ("wsj0",), "out/2speakers/preparation.jsonl", mutate_text, (WSJ0,), before=WSJ0),
+        "index of own recordings": Kind(
+            12, ("own",), "runs/index/*.sqlite", mutate_bytes, (["doctor", *OWN],), before=["doctor", *OWN]
+        ),
+        "config of a run": Kind(
+            26,
+            ("runs",),
+            "runs/synthetic/*/config.yaml",
+            mutate_yaml,
+            (["train", *RUN], ["report", *RUN], ["compare", "RUN", "RUN"], ["table", "runs=runs"]),
+        ),
+        "settings of a recipe": Kind(
+            20,
+            ("root",),
+            "root/recipes/synthetic/settings.yaml",
+            mutate_yaml,
+            (["report", *RUN], ["doctor"]),
+            names=(":", "="),
+        ),
+        "settings of this machine": Kind(
+            12, ("root",), "root/conf/local/default.yaml", mutate_yaml, (["report", *RUN],), names=(":", "=")
+        ),
+        "table of a paper": Kind(12, ("root",), "root/recipes/synthetic/table.yaml", mutate_yaml, (["table"],)),
+        "sweep": Kind(26, ("own",), "mine.yaml", mutate_yaml, (SWEEP,), names=("mine",)),
+        "best checkpoint": Kind(
+            40,
+            ("runs", "own"),
+            "runs/synthetic/*/checkpoints/best.ckpt",
+            mutate_checkpoint,
+            (
+                ["evaluate", *RUN],
+                [*SEPARATE, "checkpoint=SPOILED"],
+                ["export", "checkpoint=SPOILED", "output=exported.safetensors"],
+                ["train", *RUN, "warm_start=SPOILED"],
+            ),
+        ),
+        "last checkpoint": Kind(
+            24, ("runs",), "runs/synthetic/*/checkpoints/last.ckpt", mutate_checkpoint, (["train", *RUN],)
+        ),
+        "safetensors": Kind(
+            20,
+            ("network", "own"),
+            "network/model.safetensors",
+            mutate_safetensors,
+            ([*SEPARATE, "checkpoint=SPOILED"], [*SEPARATE, "checkpoint=network"]),
+            names=("network",),
+        ),
+        "config of a network": Kind(
+            12,
+            ("network", "own"),
+            "network/config.json",
+            mutate_json,
+            ([*SEPARATE, "checkpoint=network"],),
+            names=("network",),
+        ),
+        "results of a run": Kind(
+            14,
+            ("runs",),
+            "runs/synthetic/*/results.json",
+            mutate_json,
+            (["report", *RUN], ["compare", "RUN", "RUN"], ["table", "runs=runs"]),
+        ),
+        "examples of a run": Kind(
+            8,
+            ("runs",),
+            "runs/synthetic/*/examples/examples.json",
+            mutate_json,
+            (["report", *RUN],),
+            names=("examples",),
+        ),
+        "record of a training": Kind(
+            8, ("runs",), "runs/synthetic/*/training.json", mutate_json, (["evaluate", *RUN], ["train", *RUN])
+        ),
+        "curves of a run": Kind(
+            10, ("runs",), "runs/synthetic/*/metrics.csv", mutate_text, (["report", *RUN], ["compare", "RUN", "RUN"])
+        ),
+        "scores of a run": Kind(
+            10, ("runs",), "runs/synthetic/*/examples.csv", mutate_text, (["report", *RUN], ["compare", "RUN", "RUN"])
+        ),
+        "record of what was separated": Kind(
+            8,
+            ("network", "own"),
+            "separated/own0/separation.json",
+            mutate_json,
+            ([*SEPARATE, "checkpoint=network/model.safetensors"],),
+            before=[*SEPARATE, "checkpoint=network/model.safetensors"],
+        ),
+        "rooms": Kind(16, ("rooms",), "rooms/rooms.npz", mutate_rooms, (["train", *RUN, "rooms=rooms/rooms.npz"],)),
+    }
+    return found
+
+
+KINDS = kinds()
+
+STOPPED = 130
+"""Status of a sweep that came to its first training."""
+
+LONGEST_LINE = 2000
+"""Letters of a message, whatever stood in the file."""
+
+OVERRIDES = 40
+"""Command lines with a word that makes no sense."""
+
+KEYS = [
+    "optimizer.lr",
+    "separator",
+    "num_outputs",
+    "datamodule.batch_size",
+    "trainer.max_steps",
+    "seed",
+    "runs",
+    "data",
+]
+
+CASES = [(kind, number) for kind in KINDS for number in range(KINDS[kind].count)]
+CASES += [("command line", number) for number in range(OVERRIDES)]
+
+ONCE_FAILED: set[tuple[str, int]] = set()
+"""Cases that showed a mistake in the package; always tried."""
+
+
+def parameters() -> Iterator[object]:
+    """All cases, of which a few are tried by default: one or two of every kind."""
+    for kind, number in CASES:
+        always = number == 0 or (kind, number) in ONCE_FAILED
+        yield pytest.param(kind, number, id=f"{kind} {number}", marks=[] if always else [pytest.mark.slow])
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+@pytest.fixture(scope="module")
+def valid(tmp_path_factory, worker) -> Path:
+    """Valid files of every kind."""
+    folder = make_all(tmp_path_factory.mktemp("valid"))
+    shutil.copytree(ROOT / "conf", folder / "root" / "conf", ignore=shutil.ignore_patterns("local"))
+    recipe = folder / "root" / "recipes" / "synthetic"
+    shutil.copytree(ROOT / "recipes" / "synthetic", recipe, ignore=shutil.ignore_patterns("results", "__pycache__"))
+    (recipe / "table.yaml").write_text(TABLE)
+    (folder / "root" / "conf" / "local").mkdir()
+    (folder / "root" / "conf" / "local" / "default.yaml").write_text("seed: 1\ntrainer:\n  max_steps: 7\n")
+    assert worker.run(["train", *RUN], folder).status == 0
+    best = next(folder.glob("runs/synthetic/*/checkpoints/best.ckpt"))
+    outcome = worker.run(["export", f"checkpoint={best}", f"output={folder / 'network'}/"], folder)
+    assert outcome.status == 0, outcome.err
+    return folder
+
+
+TABLE = """\
+tables:
+  - title: Two rows
+    examples: 7
+    rows:
+      - name: mixit
+        what: no labels
+        seeds: [0, 1]
+        figures:
+          - metric: si_snri
+            published: {value: 10.3, source: nobody, rule: none}
+      - name: pit
+        what: labels
+        settings: [objective=pit]
+        figures: [{metric: momi}]
+"""
+
+MINE = """\
+method: grid
+metric: {name: val/loss, goal: minimize}
+run_cap: 2
+command: ["${env}", mixit, train, "${args_no_hyphens}"]
+early_terminate: {type: hyperband, min_iter: 3, eta: 2}
+parameters:
+  optimizer.lr: {values: [0.01, 0.001]}
+  num_outputs: {value: 4}
+"""
+
+
+def generator(kind: str, number: int) -> np.random.Generator:
+    """What a case draws from."""
+    return np.random.default_rng([*kind.encode(), number])
+
+
+@pytest.mark.parametrize(("kind", "number"), parameters())
+def test_what_strangers_spoiled_is_said_in_one_line(worker, valid, tmp_path, kind, number):
+    place = tmp_path / "a" / "b" / "c"
+    place.mkdir(parents=True)
+    rng = generator(kind, number)
+    if kind == "command line":
+        word = override(KEYS, rng)
+        check(worker.run(["report", *RUN, word], place), (*KEYS, word.strip("=+~"), "key=value"))
+        return
+    of = KINDS[kind]
+    for tree in of.trees:
+        (place / tree).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (valid / tree).is_dir() else shutil.copy2
+        copy(valid / tree, place / tree)
+    root = place / "root" if "root" in of.trees else None
+    if of.spoiled == "mine.yaml":
+        (place / "mine.yaml").write_text(MINE)
+    if of.spoiled.startswith("speech"):
+        (place / of.trees[1]).rename(place / of.spoiled)
+    if of.before:
+        outcome = worker.run(list(of.before), place)
+        assert outcome.status == 0, outcome.err
+    (path,) = place.glob(of.spoiled)
+    path.write_bytes(of.mutate(path.read_bytes(), rng))
+    (folder,) = place.glob("runs/synthetic/*") if "runs" in of.trees else (place,)
+    stands = {"RUN": str(folder), "SPOILED": str(path)}
+    words = of.commands[rng.integers(len(of.commands))]
+    for word, stand in stands.items():
+        words = [stand if part == word else part.replace(f"={word}", f"={stand}") for part in words]
+    check(worker.run(words, place, root), (path.name, *of.names), doctor=words[0] == "doctor")
+    assert not list(tmp_path.rglob("SPRUNG")), "code of the file was run"
+    assert {path.name for path in tmp_path.iterdir()} == {"a"} and not list(tmp_path.rglob("*escaped*"))
+
+
+def check(outcome: Outcome, names: tuple[str, ...], *, doctor: bool = False) -> None:
+    """Either it went well or it was said why not, in one line with one of the names; always soon and in little room."""
+    lines = outcome.err.splitlines()
+    messages = [line for line in lines if line.startswith("mixit: ")]
+    wrong = []
+    if outcome.seconds > SECONDS:
+        wrong.append(f"took {outcome.seconds:.1f} s")
+    if outcome.growth > GROWTH:
+        wrong.append(f"took {outcome.growth:.0f} MB")
+    if outcome.left:
+        wrong.append(f"left {outcome.left} processes")
+    if outcome.status not in (0, 1, STOPPED) or "Traceback" in outcome.err:
+        wrong.append(f"ended with status {outcome.status}")
+    elif outcome.status == 1 and doctor and not messages:
+        if not any(name in outcome.out for name in names):
+            wrong.append("no finding names it")
+    elif outcome.status == 1:
+        if len(messages) != 1 or lines[-1] != messages[0]:
+            wrong.append("not one line")
+        elif not any(name in messages[0] for name in names):
+            wrong.append("the line does not name it")
+        elif len(messages[0]) > LONGEST_LINE:
+            wrong.append(f"the line has {len(messages[0])} letters")
+    if wrong:
+        pytest.fail(f"{', '.join(wrong)}\n{outcome.out[-500:]}\n{outcome.err[-4000:]}", pytrace=False)
+
+
+def test_there_are_five_hundred():
+    assert len(CASES) >= 500
+    assert set(CASES) >= ONCE_FAILED
+
+
+def test_every_valid_file_is_taken(worker, valid, tmp_path):
+    """Else nothing would be tested."""

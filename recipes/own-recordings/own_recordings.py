@@ -1,6 +1,5 @@
 """Any folder of recordings: crops of them, mixed once more, and nothing else known."""
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,15 +13,13 @@ from mixit_lightning.data.audio import Header, read_header
 from mixit_lightning.data.crops import CropList, Cropped, Recording, read_stretch, span_of
 from mixit_lightning.data.dynamic import REFERENCE_RMS
 from mixit_lightning.data.formats import RECORDINGS
+from mixit_lightning.data.held_out import hold_out
 from mixit_lightning.data.index import Index, index_recordings
 from mixit_lightning.data.mixture import Mixture, generator
 from mixit_lightning.data.proposals import as_settings, propose
 from mixit_lightning.data.usable import Usable, usable
 from mixit_lightning.doctor.first_look import FirstLook
 from mixit_lightning.errors import UserError
-
-FEW = 10
-"""Recordings, below which parts of each are held out, not whole ones."""
 
 
 class OwnRecordings(MixtureDataModule):
@@ -255,26 +252,6 @@ def check_row(row: list[Path], sample_rate: int) -> Header:
             f"{row[0]}: {first.sample_rate} Hz, below sample_rate={sample_rate}; remove it, or set sample_rate"
         )
     return first
-
-
-def hold_out(found: Usable, share: float) -> dict[Split, list[Recording]]:
-    """Part the recordings: whole ones by a hash of their samples, or the end of each where these are few.
-
-    A recording that has more than that share of the time is trained on, as too little would be left without it.
-    """
-    seconds = np.array([heard.survey.seconds for heard in found.heard])
-    keys = [hashlib.sha256(heard.survey.digest.encode()).digest() for heard in found.heard]
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    candidates = [number for number in order if seconds[number] <= share * seconds.sum() + 1]
-    count = max(2, round(share * len(order)))
-    if len(order) < FEW or len(candidates) < 2 * count:
-        ends = {"train": (0, 1 - 2 * share), "valid": (1 - 2 * share, 1 - share), "test": (1 - share, 1)}
-        parted = {split: [recording.part(*end) for recording in found.recordings] for split, end in ends.items()}
-        return {split: [part for part in parts if part.channels] for split, parts in parted.items()}
-    test, valid = candidates[:count], candidates[count : 2 * count]
-    train = [number for number in order if number not in {*test, *valid}]
-    parts = {"train": train, "valid": valid, "test": test}
-    return {split: [found.recordings[number] for number in part] for split, part in parts.items()}
 
 
 def proposals(data: str, index: str, shortest: float) -> dict[str, Any]:

@@ -101,6 +101,9 @@ def without_times(value: object) -> object:
 
 def assert_same(made: dict[str, object], unbroken: dict[str, object]) -> None:
     assert sorted(made) == sorted(unbroken)
+    for name, content in made.items():
+        if isinstance(content, list):
+            assert content == unbroken[name], name  # lets see which rows
     assert [name for name in made if made[name] != unbroken[name]] == []
 
 
@@ -110,9 +113,10 @@ def check_kills(worker: Worker, words: list[str], make: Callable[[Path], Path], 
     assert whole.status == 0, whole.err
     unbroken = contents(place / part)
     rng = np.random.default_rng(kills)
-    hit = 0
+    hit = rounds = 0
     while hit < kills:
-        place = make(Path(f"killed-{hit}"))
+        rounds += 1
+        place = make(Path(f"killed-{rounds}"))
 
         def run(seconds: float, place: Path = place) -> tuple[int, float]:
             outcome = worker.run(words, place, seconds=seconds)

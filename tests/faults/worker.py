@@ -3,6 +3,7 @@
 Lines of JSON come in, one a command, and go out, one an `Outcome`. Apart from the tests, as these have started threads.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -143,16 +144,18 @@ def answer(words: list[str], place: str, root: str | None, seconds: float, numbe
     start = time.monotonic()
     child = os.fork()
     if child == 0:
-        os.setsid()
+        os.setpgid(0, 0)
         os.chdir(place)
         for path, descriptor in zip(said, (1, 2), strict=True):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os._exit(run(words, root))
+    with contextlib.suppress(PermissionError, ProcessLookupError):  # whoever of the two comes first
+        os.setpgid(child, child)
     due = [(start + seconds, number), (start + seconds + PATIENCE, signal.SIGKILL)]
     while not (ended := os.wait4(child, os.WNOHANG))[0]:
         if due and time.monotonic() > due[0][0]:
-            os.killpg(child, due.pop(0)[1])
+            os.killpg(child, due.pop(0)[1])  # it has not been waited for, so that its number is still its own
         time.sleep(0.002)
     took = time.monotonic() - start
     left = settled(child)

@@ -144,6 +144,15 @@ def own(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def shards(own, tmp_path_factory) -> Path:
+    """Those recordings at 8 kHz, packed."""
+    folder = tmp_path_factory.mktemp("shards")
+    words = ["sample_rate=8000", "shard_megabytes=0.2", f"index={folder / 'index'}"]
+    assert main(["shard", f"data={own}", f"output={folder / 'shards'}", *words]) == 0
+    return folder / "shards"
+
+
+@pytest.fixture(scope="session")
 def noisy(tmp_path_factory) -> Path:
     return make_noisy(tmp_path_factory.mktemp("enhancement"))
 
@@ -196,10 +205,10 @@ def two_speakers(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def generated(speech, two_speakers, libri2mix, noisy, fuss, own):
+def generated(speech, two_speakers, libri2mix, noisy, fuss, own, shards):
     """Data roots of generated recordings."""
     prepared = {"wsj0-2mix": two_speakers, "wsj0-1or2mix": two_speakers, "enhancement": noisy, "fuss": fuss}
-    prepared |= {"reverb-adaptation": speech, "own-recordings": own}
+    prepared |= {"reverb-adaptation": speech, "own-recordings": own, "shards": shards}
     return {"speech-folder": speech, "libri2mix": libri2mix, "libri-1or2mix": libri2mix} | prepared
 
 

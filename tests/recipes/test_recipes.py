@@ -57,6 +57,7 @@ CASES = {
     "fuss": ("fuss", "datamodule.silent_share=0.5", "objective.sparsity=4"),
     "fuss-reverberant": ("fuss", "reverberant=true", "objective=pit", "datamodule.dynamic=true"),
     "own-recordings": ("own-recordings", *LISTS),
+    "shards": ("shards", *LISTS),
     "fuss-least-squares": ("fuss", "objective.search=least_squares", "num_outputs=12"),
 }
 """Runs on generated recordings, and on real ones where there are such."""
@@ -82,6 +83,7 @@ NUM_TEST = {
     "fuss": {"1": 1, "2": 1, "3": 1, "4": 1},
     "reverb-adaptation": {"2": 4},
     "own-recordings": {"0": 4},
+    "shards": {"0": 4},
 }
 """Test mixtures by number of sources."""
 
@@ -95,11 +97,13 @@ def finished(request, run, generated, rooms):
     return recipe, run(recipe, *overrides, *([f"data={generated[recipe]}"] if recipe in generated else []))
 
 
-@pytest.fixture(scope="session", params=[case for case in CASES if not case.startswith(("synthetic", "fuss", "own"))])
+@pytest.fixture(
+    scope="session", params=[case for case in CASES if not case.startswith(("synthetic", "fuss", "own", "shards"))]
+)
 def finished_with_real_recordings(request, run, rooms):
     recipe, *overrides = (
         word.replace("ROOMS", str(rooms)) for word in CASES[request.param]
-    )  # FUSS is made of real recordings in test_fuss.py, own-recordings has its own test
+    )  # FUSS is made of real recordings in test_fuss.py, own-recordings and shards have their own tests
     if not REAL[recipe].is_dir():
         pytest.skip("the recordings beside the repository are absent")
     return recipe, run(recipe, *overrides, f"data={REAL[recipe]}")
@@ -153,6 +157,8 @@ def test_every_recipe_composes_with_every_objective(recipe, objective, tmp_path)
     words = {
         "reverb-adaptation": ["rooms=rooms.npz"],
         "own-recordings": ["sample_rate=8000", "num_outputs=4", "datamodule.duration=3", "datamodule.recordings=null"]
+        + ([f"labelled_data={tmp_path}"] if objective != "mixit" else []),
+        "shards": ["sample_rate=8000", "datamodule.shards=null"]
         + ([f"labelled_data={tmp_path}"] if objective != "mixit" else []),
     }.get(recipe, [])
     config = load_config([f"recipe={recipe}", f"data={tmp_path}", f"objective={objective}", "seed=7", *words])

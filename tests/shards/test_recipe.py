@@ -14,6 +14,7 @@ from mixit_lightning.cli import main
 from mixit_lightning.config import build, load_config
 from mixit_lightning.errors import UserError
 from mixit_lightning.shards.catalogue import read_catalogue
+from mixit_lightning.shards.mixtures import SegmentMixtures
 from mixit_lightning.shards.storage import Storage
 
 from .conftest import TINY
@@ -55,6 +56,9 @@ def test_levels_and_places_are_drawn_by_number_and_seed(packed, prepared):
     for first, second, third in zip(*draws, strict=True):
         assert first.name == second.name and torch.equal(first.mixture, second.mixture)
         assert not torch.equal(first.mixture, third.mixture)
+    segments = one.training.crops.segments
+    same_segment, another_crop = (SegmentMixtures(segments, 5.0, seed).draw(7) for seed in (0, 1))
+    assert same_segment.name == another_crop.name and not torch.equal(same_segment.mixture, another_crop.mixture)
     again.training.draw(0, labelled=False)
     assert torch.equal(again.training.draw(40, labelled=False).mixture, draws[0][3].mixture)
 
@@ -70,8 +74,10 @@ def test_whole_epochs_in_batches_whatever_the_number_of_workers(packed, prepared
     assert names("datamodule.num_workers=2") == alone
 
 
-def test_lists_are_the_same_for_every_seed_and_their_neighbours_differ(packed, prepared):
-    one, other = prepared(packed, "datamodule.window=9"), prepared(packed, "datamodule.window=9", "seed=1")
+def test_lists_are_the_same_for_every_seed_and_their_neighbours_differ(pack, prepared, tmp_path):
+    assert pack(tmp_path / "out", "held_out=0.25") == 0  # four recordings each, none of which has half
+    words = [tmp_path / "out", "datamodule.window=9"]
+    one, other = prepared(*words), prepared(*words, "seed=1")
     for split in ("valid", "test"):
         items = [one.evaluation[split][number] for number in range(4)]
         assert len(one.evaluation[split]) == 4

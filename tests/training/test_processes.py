@@ -192,6 +192,7 @@ def test_a_run_that_is_asked_to_stop_saves_its_step_and_goes_on_bit_for_bit(tmp_
     last = folder_of(tmp_path / "stopped") / "checkpoints" / "last.ckpt"
     step = load_checkpoint(last)["global_step"]
     assert step > 22 and step % 20, "between two epochs"
+    assert (step, "train/loss") in curves(folder_of(tmp_path / "stopped"))
     end = (step // 20 + 1) * 20 + 10
     config = [word for word in words if word not in more] + [f"trainer.max_steps={end}"]
     # The settings are another run's, as they must stop somewhere: its folder takes over the checkpoint.

@@ -125,7 +125,7 @@ class Order:
 def take(left: list[int], kinds: np.ndarray, count: int, others: set[int]) -> list[int]:
     """Take the first `count` out of `left` that are of different kinds, and of none of the others, where possible."""
     taken: list[int] = []
-    for _ in range(count):
+    for _ in range(min(count, len(left))):
         fitting = (number for number in left if int(kinds[number]) not in others)
         number = next(fitting, left[0])
         left.remove(number)

@@ -32,6 +32,7 @@ class Stopping(Callback):
         """Save and stop between two steps."""
         between = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 and not trainer.is_last_batch
         if between and trainer.global_step < trainer.max_steps and any_of(REQUEST.number is not None, pl_module.device):
+            trainer._logger_connector.update_train_step_metrics()  # as Lightning does after this, for the curves
             trainer.save_checkpoint(self.checkpoint)
             raise Stopped(REQUEST.number)
 

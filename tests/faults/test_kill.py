@@ -71,8 +71,8 @@ def contents(folder: Path) -> dict[str, object]:
         elif path.suffix == ".json":
             found[name] = without_times(json.loads(path.read_text()))
         elif path.name == "metrics.csv":
-            with path.open(newline="") as file:
-                found[name] = [(row["step"], row["metric"], row["value"]) for row in csv.DictReader(file)]
+            with path.open(newline="") as file:  # those of one step in any order
+                found[name] = sorted((row["step"], row["metric"], row["value"]) for row in csv.DictReader(file))
         elif path.name == "preparation.jsonl":
             found[name] = dict(json.loads(line)[:2] for line in path.read_text().splitlines())
         else:

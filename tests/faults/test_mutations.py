@@ -212,14 +212,17 @@ KEYS = [
 CASES = [(kind, number) for kind in KINDS for number in range(KINDS[kind].count)]
 CASES += [("command line", number) for number in range(OVERRIDES)]
 
+QUICK_KINDS = ("separate", "list of wsj0", "levels", "metadata", "safetensors", "config of a n", "table", "command")
+"""Beginnings of names."""
+
 ONCE_FAILED: set[tuple[str, int]] = set()
 """Cases that showed a mistake in the package; always tried."""
 
 
 def parameters() -> Iterator[object]:
-    """All cases, of which a few are tried by default: one or two of every kind."""
+    """All cases, of which the quick ones of a few are tried by default."""
     for kind, number in CASES:
-        always = number == 0 or (kind, number) in ONCE_FAILED
+        always = (number == 0 and kind.startswith(QUICK_KINDS)) or (kind, number) in ONCE_FAILED
         yield pytest.param(kind, number, id=f"{kind} {number}", marks=[] if always else [pytest.mark.slow])
 
 
@@ -240,11 +243,15 @@ def valid(tmp_path_factory, worker) -> Path:
     (recipe / "table.yaml").write_text(TABLE)
     (folder / "root" / "conf" / "local").mkdir()
     (folder / "root" / "conf" / "local" / "default.yaml").write_text("seed: 1\ntrainer:\n  max_steps: 7\n")
-    assert worker.run(["train", *RUN], folder).status == 0
-    best = next(folder.glob("runs/synthetic/*/checkpoints/best.ckpt"))
-    outcome = worker.run(["export", f"checkpoint={best}", f"output={folder / 'network'}/"], folder)
-    assert outcome.status == 0, outcome.err
     return folder
+
+
+@pytest.fixture(scope="module")
+def trained(valid, worker) -> Path:
+    """The folder of a run that has been trained, evaluated and reported."""
+    outcome = worker.run(["train", *RUN], valid)
+    assert outcome.status == 0, outcome.err
+    return valid / "runs"
 
 
 TABLE = """\
@@ -281,21 +288,14 @@ def generator(kind: str, number: int) -> np.random.Generator:
     return np.random.default_rng([*kind.encode(), number])
 
 
-@pytest.mark.parametrize(("kind", "number"), parameters())
-def test_what_strangers_spoiled_is_said_in_one_line(worker, valid, tmp_path, kind, number):
-    place = tmp_path / "a" / "b" / "c"
-    place.mkdir(parents=True)
-    rng = generator(kind, number)
-    if kind == "command line":
-        word = override(KEYS, rng)
-        check(worker.run(["report", *RUN, word], place), (*KEYS, word.strip("=+~"), "key=value"))
-        return
-    of = KINDS[kind]
+def lay_out(request, worker, valid, place, of, change) -> tuple[dict[str, str], Path | None]:
+    """Copy what a case needs and change its file; gives what its words stand for, and a stand-in for the checkout."""
+    if "runs" in of.trees:
+        request.getfixturevalue("trained")
     for tree in of.trees:
         (place / tree).parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (valid / tree).is_dir() else shutil.copy2
         copy(valid / tree, place / tree)
-    root = place / "root" if "root" in of.trees else None
     if of.spoiled == "mine.yaml":
         (place / "mine.yaml").write_text(MINE)
     if of.spoiled.startswith("speech"):
@@ -304,13 +304,32 @@ def test_what_strangers_spoiled_is_said_in_one_line(worker, valid, tmp_path, kin
         outcome = worker.run(list(of.before), place)
         assert outcome.status == 0, outcome.err
     (path,) = place.glob(of.spoiled)
-    path.write_bytes(of.mutate(path.read_bytes(), rng))
+    path.write_bytes(change(path.read_bytes()))
     (folder,) = place.glob("runs/synthetic/*") if "runs" in of.trees else (place,)
-    stands = {"RUN": str(folder), "SPOILED": str(path)}
-    words = of.commands[rng.integers(len(of.commands))]
+    return {"RUN": str(folder), "SPOILED": str(path)}, place / "root" if "root" in of.trees else None
+
+
+def filled(words: list[str], stands: dict[str, str]) -> list[str]:
+    """The words of a command with what some of them stand for."""
     for word, stand in stands.items():
         words = [stand if part == word else part.replace(f"={word}", f"={stand}") for part in words]
-    check(worker.run(words, place, root), (path.name, *of.names), doctor=words[0] == "doctor")
+    return words
+
+
+@pytest.mark.parametrize(("kind", "number"), parameters())
+def test_what_strangers_spoiled_is_said_in_one_line(request, worker, valid, tmp_path, kind, number):
+    place = tmp_path / "a" / "b" / "c"
+    place.mkdir(parents=True)
+    rng = generator(kind, number)
+    if kind == "command line":
+        word = override(KEYS, rng)
+        check(worker.run(["report", *RUN, word], place), (*KEYS, word.strip("=+~"), "key=value"))
+        return
+    of = KINDS[kind]
+    stands, root = lay_out(request, worker, valid, place, of, lambda content: of.mutate(content, rng))
+    words = filled(of.commands[rng.integers(len(of.commands))], stands)
+    name = Path(of.spoiled).name if "*" not in Path(of.spoiled).name else Path(of.spoiled).suffix
+    check(worker.run(words, place, root), (name, *of.names), doctor=words[0] == "doctor")
     assert not list(tmp_path.rglob("SPRUNG")), "code of the file was run"
     assert {path.name for path in tmp_path.iterdir()} == {"a"} and not list(tmp_path.rglob("*escaped*"))
 
@@ -347,5 +366,16 @@ def test_there_are_five_hundred():
     assert set(CASES) >= ONCE_FAILED
 
 
-def test_every_valid_file_is_taken(worker, valid, tmp_path):
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_valid_file_is_taken(request, worker, valid, tmp_path, kind):
     """Else nothing would be tested."""
+    of = KINDS[kind]
+    for words in of.commands:
+        place = tmp_path / str(len(list(tmp_path.iterdir())))
+        place.mkdir()
+        stands, root = lay_out(request, worker, valid, place, of, lambda content: content)
+        outcome = worker.run(filled(words, stands), place, root)
+        # A sweep came to its first training; recordings of which there is one only are too few for a doctor.
+        few = kind.startswith("own recordings") and "error: " in outcome.out
+        assert outcome.status in (0, STOPPED) or few, outcome

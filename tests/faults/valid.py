@@ -1,12 +1,16 @@
 """Small valid files of every kind that commands read, for tests to spoil."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import soundfile
 
+from mixit_lightning.sharing.safe_tensors import write_safetensors
+
 from ..recipes.conftest import make_fuss, make_rooms, make_speech, syllables, write
+from ..sharing.conftest import LEARNED, network_of, settings_of
 from ..training.conftest import TINY
 
 SUBTYPES = {
@@ -91,8 +95,19 @@ def make_libri(folder: Path) -> Path:
     return folder
 
 
+def make_network(folder: Path) -> Path:
+    """A small separator in the layout of the Hugging Face Hub."""
+    folder.mkdir()
+    network = network_of(LEARNED)
+    description = {"settings": settings_of(LEARNED), "provenance": {"commit": "abc"}, "global_step": 4}
+    write_safetensors(folder / "model.safetensors", network.state_dict(), description)
+    (folder / "config.json").write_text(json.dumps(description))
+    return folder
+
+
 def make_all(folder: Path) -> Path:
     """All of them but for runs."""
+    make_network(folder / "network")
     make_audio(folder / "audio")
     make_recordings(folder / "own")
     make_speech(folder / "speech")

@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import os
 import signal
@@ -123,9 +124,9 @@ def test_a_full_disk_is_explained_and_leaves_what_was_saved_before(tmp_path, mon
         checkpoints.save_checkpoint({"state_dict": {}, "global_step": step}, tmp_path / "last.ckpt")
 
     def full(*arguments):
-        raise RuntimeError("[enforce fail at inline_container.cc:672] unexpected pos 64 vs 0")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match=r"last\.ckpt: cannot be written \(.*make room .*the same command goes on"):
         checkpoints.save_checkpoint({"state_dict": {}, "global_step": 3}, tmp_path / "last.ckpt")
     assert load_checkpoint(tmp_path / "last.ckpt")["global_step"] == 2

@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 
 from ..errors import UserError
-from ..preparation.jobs import ProgressBar, num_cores
+from ..preparation.jobs import DEAF, ProgressBar, num_cores
 from .audio import reason
 from .formats import CONTAINERS, RECORDINGS, opened, recordings_below
 from .survey import PIECE, Survey, survey
@@ -175,7 +175,7 @@ def listen_side_by_side(root: Path, base: Path, names: list[str]) -> Iterator[tu
     Raises:
         BrokenProcessPool: one of them died.
     """
-    pool = ProcessPoolExecutor(min(num_cores(), len(names)), mp_context=get_context("fork"))
+    pool = ProcessPoolExecutor(min(num_cores(), len(names)), get_context("fork"), *DEAF)
     try:
         futures = {pool.submit(listen_to, root, name, decoded_path(base, name)): name for name in names}
         for future in as_completed(futures):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..data.audio import Header, read_header
 from ..errors import UserError
-from ..preparation.jobs import ProgressBar, num_cores
+from ..preparation.jobs import DEAF, ProgressBar, num_cores
 from .inventory import Inventory, Item
 from .samples import ItemMeasured, measure_item
 
@@ -217,7 +217,7 @@ def measure_all(inventory: Inventory, quiet: bool) -> list[ItemMeasured]:
         return []
     measured = []
     with (
-        multiprocessing.get_context("fork").Pool(num_cores()) as pool,
+        multiprocessing.get_context("fork").Pool(num_cores(), *DEAF) as pool,
         ProgressBar("Listening", len(inventory.items), quiet=quiet) as progress,
     ):
         measure = partial(measure_item, any_channels=inventory.any_channels)

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
@@ -23,6 +24,10 @@ JOURNAL = "preparation.jsonl"
 
 LINE_SECONDS = 10.0
 """Where there is no terminal for a progress bar, a line this often."""
+
+
+DEAF: tuple[Callable[..., Any], tuple[Any, ...]] = (signal.signal, (signal.SIGINT, signal.SIG_IGN))
+"""Initializer of a pool and its arguments: ctrl-C is for the process that has it, which ends the others."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def make_all(waiting: dict[str, Job], journal: Path, told: dict[str, tuple[str, 
     """Run jobs on all cores, and write down what each told as soon as it is done."""
     # Forked before anything here starts a thread, so that recipes' modules need not be imported again.
     with (
-        multiprocessing.get_context("fork").Pool(min(num_cores(), len(waiting))) as pool,
+        multiprocessing.get_context("fork").Pool(min(num_cores(), len(waiting)), *DEAF) as pool,
         journal.open("a") as lines,
         ProgressBar("Preparing", len(waiting)) as progress,
     ):

@@ -1,6 +1,8 @@
 """Checkpoints: plain types only, whole or not at all."""
 
+import os
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ..config import first_line
 from ..errors import UserError
-from ..files import cannot_write, replacing
+from ..files import replacing
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 """The checkpoint that a run goes on from, and the one before it."""
@@ -35,14 +37,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             CannotWrite: the disk is full, or must not be written to; what was saved before is whole.
         """
-        path = Path(path)
-        try:
-            with replacing(path) as partial:
-                torch.save(checkpoint | self.described, partial)
-                if path.name == LAST and path.exists():
-                    path.replace(path.with_name(PREVIOUS))
-        except RuntimeError as error:  # what torch's own writer says of a full disk
-            raise cannot_write(path, first_line(error)) from error
+        path, memory = Path(path), BytesIO()
+        torch.save(checkpoint | self.described, memory)  # whose own writer does not say that a disk is full
+        with replacing(path) as partial:
+            with partial.open("wb") as file:
+                file.write(memory.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            if path.name == LAST and path.exists():
+                path.replace(path.with_name(PREVIOUS))
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
         """Load tensors and plain types; a pickled object is refused."""

@@ -22,6 +22,7 @@ from ..data.audio import write
 from ..files import replacing
 from ..metrics import MoMi, Scoring, momi
 from ..objectives import Objective
+from ..results.records import read_training
 from ..run import TRAINING_RECORD, provenance
 from .checkpoints import load_checkpoint
 from .dashboard import dashboard_of
@@ -167,8 +168,7 @@ def selection_rule(scoring: Scoring, settings: Any, checkpoint: Path, measured: 
 
 def read_training_record(checkpoint: Path) -> dict[str, Any]:
     """What training left beside the checkpoint's folder; nothing for a checkpoint from elsewhere."""
-    path = checkpoint.parent.parent / TRAINING_RECORD
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return read_training(checkpoint.parent.parent / TRAINING_RECORD)
 
 
 def choose_examples(rows: pd.DataFrame) -> dict[int, str]:

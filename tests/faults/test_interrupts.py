@@ -47,10 +47,16 @@ def listened(place: Path) -> list[str]:
     return ["doctor", "recipe=own-recordings", "data=own", "runs=out"]
 
 
+def packed(place: Path) -> list[str]:
+    make_recordings(place / "own", 200)
+    return ["shard", "data=own", "output=out", "index=index", "shard_megabytes=0.5"]
+
+
 COMMANDS: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "train": (trained, "runs"),
     "prepare": (prepared, "out"),
     "doctor": (listened, "none"),
+    "shard": (packed, "out"),
 }
 """Makes what a command reads and gives its words; and where its files are that are to be compared."""
 

@@ -17,7 +17,7 @@ import torch
 from mixit_lightning.training.checkpoints import load_checkpoint
 
 from ..sweeps.test_local import children_of
-from .valid import TRAINING, make_wsj0
+from .valid import TRAINING, make_recordings, make_wsj0
 from .worker import Worker
 
 KILLS = 20
@@ -145,6 +145,15 @@ def test_preparation_makes_the_files_of_an_unbroken_one(worker, tmp_path, kills)
         return make_wsj0(tmp_path / name, mixtures=60)
 
     check_kills(worker, [*PREPARE[:2], "wsj0=wsj0", *PREPARE[3:]], make, "out", kills)
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(KILLS, marks=pytest.mark.slow)])
+def test_shards_are_those_of_an_unbroken_packing(worker, tmp_path, kills):
+    def make(name: Path) -> Path:
+        make_recordings(tmp_path / name / "own", 100)
+        return tmp_path / name
+
+    check_kills(worker, ["shard", "data=own", "output=out", "index=index", "shard_megabytes=0.5"], make, "out", kills)
 
 
 SWEEP = {

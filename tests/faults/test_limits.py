@@ -36,7 +36,7 @@ def test_yaml_that_stands_for_too_much_or_for_code_is_refused_at_once(tmp_path, 
     start = time.monotonic()
     with pytest.raises(UserError, match=f"^{path}"):
         read_yaml(path)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 10
 
 
 def test_merges_of_merges_take_no_time(tmp_path):
@@ -44,7 +44,7 @@ def test_merges_of_merges_take_no_time(tmp_path):
     path.write_text(MERGES)
     start = time.monotonic()
     assert read_yaml(path)["a9"] == {"x": 1, "y": 2}
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 10
 
 
 def test_files_that_are_too_large_are_not_read(tmp_path):

@@ -111,11 +111,11 @@ def kinds() -> dict[str, Kind]:
             ("root",),
             "root/recipes/synthetic/settings.yaml",
             mutate_yaml,
-            (["report", *RUN], ["doctor"]),
+            (["train", *RUN],),
             names=(":", "="),
         ),
         "settings of this machine": Kind(
-            12, ("root",), "root/conf/local/default.yaml", mutate_yaml, (["report", *RUN],), names=(":", "=")
+            12, ("root",), "root/conf/local/default.yaml", mutate_yaml, (["train", *RUN],), names=(":", "=")
         ),
         "table of a paper": Kind(12, ("root",), "root/recipes/synthetic/table.yaml", mutate_yaml, (["table"],)),
         "sweep": Kind(26, ("own",), "mine.yaml", mutate_yaml, (SWEEP,), names=("mine",)),

@@ -89,6 +89,8 @@ class Rooms:
         Raises:
             UserError: no bank, one of another sample rate (Hz), or a split without rooms.
         """
+        if not isinstance(path, str):
+            raise UserError(f"rooms={path}: must be a file that `mixit rooms` made")
         bank = RoomBank.load(Path(path).expanduser())
         if bank.sample_rate != sample_rate:
             raise UserError(

@@ -83,6 +83,25 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"{path}: not a checkpoint of plain tensors ({first_line(error)})") from error
-    if not (isinstance(state, dict) and "state_dict" in state):
+    if not (isinstance(state, dict) and isinstance(state.get("state_dict"), dict)):
         raise UserError(f"{path}: not a checkpoint of a run, it has no state_dict")
+    if not (isinstance(step := state.get("global_step", 0), int) and step >= 0):
+        raise UserError(f"{path}: not a checkpoint of a run, it is of step {str(step)[:50]}")
+    check_weights(state["state_dict"], path)
     return state
+
+
+def check_weights(weights: dict[Any, Any], path: Path) -> None:
+    """Refuse weights that are none.
+
+    Raises:
+        UserError: something else is among them, they are larger than the file, or not finite.
+    """
+    for name, weight in weights.items():
+        if not (isinstance(name, str) and isinstance(weight, torch.Tensor) and weight.layout is torch.strided):
+            raise UserError(f"{path}: {str(name)[:100]} of its state_dict is no plain tensor; not loaded")
+    # One number can pose as a tensor of any shape.
+    if sum(weight.numel() * weight.element_size() for weight in weights.values()) > path.stat().st_size:
+        raise UserError(f"{path}: its weights are larger than the file; not loaded")
+    if spoiled := [name for name, weight in weights.items() if not weight.isfinite().all()]:
+        raise UserError(f"{path}: {spoiled[0]} holds numbers that are not finite; give another checkpoint")

@@ -19,7 +19,7 @@ from .. import processes
 from ..config import Config, build
 from ..data import EvaluationBatch, MixtureDataModule
 from ..data.audio import write
-from ..files import replacing
+from ..files import replacing, written
 from ..metrics import MoMi, Scoring, momi
 from ..objectives import Objective
 from ..results.records import read_training
@@ -70,7 +70,11 @@ def write_results(config: Config) -> None:
     config.folder.mkdir(parents=True, exist_ok=True)
     with replacing(config.folder / "examples.csv") as partial:
         pd.concat(tables).to_csv(partial, index=False, float_format="%.4f")
-    keep_examples(config.folder, separator, module.scoring, domains[first], rows, device)
+    try:
+        with written(config.folder / "examples"):
+            keep_examples(config.folder, separator, module.scoring, domains[first], rows, device)
+    finally:
+        shutil.rmtree(config.folder / "examples.partial", ignore_errors=True)
     training = read_training_record(checkpoint)
     record: dict[str, Any] = {
         **dict(zip(("objective", "recipe", "separator"), settings.run.split("."), strict=False)),
@@ -80,7 +84,7 @@ def write_results(config: Config) -> None:
         "num_examples": len(rows),
         "num_examples_by_sources": {str(n): int(c) for n, c in rows.num_references.value_counts().sort_index().items()},
         "seed": settings.seed,
-        "steps": state["global_step"],
+        "steps": state.get("global_step"),
         "checkpoint": checkpoint.name if own else str(checkpoint),
         "wall_time": {"train": training.get("seconds"), "evaluate": round(time.monotonic() - start, 1)},
         **provenance(),

@@ -71,7 +71,8 @@ def fit(config: Config, dashboard: Dashboard | None) -> Path:
     if last is not None and (config.folder / TRAINING_RECORD).exists():
         print(f"{config.folder}: this run is finished; move the folder away to train it again")
         return config.folder
-    curves.rewind(load_checkpoint(last)["global_step"] if last is not None else 0)
+    steps = load_checkpoint(last).get("global_step", 0) if last is not None else 0
+    curves.rewind(steps)
     loggers: list[Logger] = [curves]
     if dashboard is not None:
         dashboard.curves = curves
@@ -84,6 +85,10 @@ def fit(config: Config, dashboard: Dashboard | None) -> Path:
             trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
     except MisconfigurationException as error:
         raise UserError(first_line(error)) from error
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if last is None or trainer.global_step > steps:
+            raise
+        raise UserError(f"{last}: no run can go on from it ({first_line(error)}); move it away") from error
     if processes.rank():
         return config.folder
     record = {"steps": trainer.global_step, "seconds": round(curves.seconds, 1), **origin}

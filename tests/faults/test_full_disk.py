@@ -13,19 +13,12 @@ from mixit_lightning.training.checkpoints import load_checkpoint
 
 from .test_kill import assert_same, contents
 from .valid import TRAINING, make_recordings
-from .worker import Outcome, Worker
+from .worker import Outcome
 
 PAGE = 4096
 """Bytes, in whole numbers of which files take room."""
 
 TRAIN = ["train", *TRAINING, "trainer.max_steps=8"]
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    worker = Worker()
-    yield worker
-    worker.close()
 
 
 class Disk:

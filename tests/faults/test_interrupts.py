@@ -1,7 +1,7 @@
 """Ctrl-C at any moment: one line, status 130, and no process stays behind; the same command then goes on."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +9,12 @@ import pytest
 
 from .test_kill import assert_same, contents
 from .valid import TRAINING, make_recordings, make_wsj0
-from .worker import Worker
 
 STOPPED = 130
 
 MOMENTS = 8
 
 TRAIN = ["train", *TRAINING, "trainer.max_steps=60", "datamodule.num_workers=1", "runs=runs"]
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    worker = Worker()
-    yield worker
-    worker.close()
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +26,7 @@ def checkpoint(worker, tmp_path_factory) -> Path:
 
 
 def prepared(place: Path) -> list[str]:
-    make_wsj0(place, mixtures=120)
+    make_wsj0(place, mixtures=50)
     return ["prepare", "recipe=wsj0-2mix", "wsj0=wsj0", "lists=lists", "data=out"]
 
 

@@ -22,7 +22,7 @@ from .mutations import (
     override,
 )
 from .valid import COUNTS, SMALL, SUBTYPES, TRAINING, make_all
-from .worker import GROWTH, SECONDS, Outcome, Worker
+from .worker import GROWTH, SECONDS, Outcome
 
 RUN = [*TRAINING, "runs=runs"]
 QUICK = [*SMALL, "separator=tdcnpp-small", "runs=runs"]
@@ -215,22 +215,31 @@ CASES += [("command line", number) for number in range(OVERRIDES)]
 QUICK_KINDS = ("separate", "list of wsj0", "levels", "metadata", "safetensors", "config of a n", "table", "command")
 """Beginnings of names."""
 
-ONCE_FAILED: set[tuple[str, int]] = set()
-"""Cases that showed a mistake in the package; always tried."""
+ONCE_FAILED = {
+    "best checkpoint": (2, 20, 23, 24),
+    "command line": (5, 29, 30),
+    "config of a network": (0, 6),
+    "config of a run": (4, 18),
+    "journal of prepare": (1, 3, 6, 8),
+    "list of fuss": (7, 10),
+    "metadata of libri2mix": (26,),
+    "record of a training": (0, 3, 5, 7),
+    "results of a run": (9, 10),
+    "settings of a recipe": (1, 3, 5, 6, 8, 9, 10, 12, 13, 14, 16, 17, 19),
+    "settings of this machine": (0, 1, 2, 4, 5, 6, 8),
+    "sweep": (3, 23),
+    "table of a paper": (0, 2, 8, 10),
+    "index of own recordings": (5, 6),
+}
+"""Cases that showed mistakes in the package, which are mended."""
 
 
 def parameters() -> Iterator[object]:
     """All cases, of which the quick ones of a few are tried by default."""
     for kind, number in CASES:
-        always = (number == 0 and kind.startswith(QUICK_KINDS)) or (kind, number) in ONCE_FAILED
-        yield pytest.param(kind, number, id=f"{kind} {number}", marks=[] if always else [pytest.mark.slow])
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    worker = Worker()
-    yield worker
-    worker.close()
+        telling = number == 0 or number in ONCE_FAILED.get(kind, ())
+        quick = telling and kind.startswith(QUICK_KINDS)
+        yield pytest.param(kind, number, id=f"{kind} {number}", marks=[] if quick else [pytest.mark.slow])
 
 
 @pytest.fixture(scope="module")
@@ -363,7 +372,7 @@ def check(outcome: Outcome, names: tuple[str, ...], *, doctor: bool = False) -> 
 
 def test_there_are_five_hundred():
     assert len(CASES) >= 500
-    assert set(CASES) >= ONCE_FAILED
+    assert set(CASES) >= {(kind, number) for kind, numbers in ONCE_FAILED.items() for number in numbers}
 
 
 @pytest.mark.slow

@@ -144,12 +144,14 @@ def answer(words: list[str], place: str, root: str | None, seconds: float, numbe
     said = [Path(place, name) for name in ("out.txt", "err.txt")]
     before = memory()
     start = time.monotonic()
+    for path in said:
+        path.write_text("")
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
         os.chdir(place)
         for path, descriptor in zip(said, (1, 2), strict=True):
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+            os.dup2(os.open(path, os.O_WRONLY), descriptor)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os._exit(run(words, root))
     with contextlib.suppress(PermissionError, ProcessLookupError):  # whoever of the two comes first

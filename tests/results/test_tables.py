@@ -339,6 +339,7 @@ def test_a_row_that_starts_from_another_waits_for_its_checkpoint(table, words, i
     assert states(words)[1] == (State.CHANGED, "did not start from the row first")
 
 
+@pytest.mark.slow
 def test_a_killed_row_goes_on(table, words, tmp_path):
     """By a real process, killed in the middle: the row is shown as stopped, and then ends."""
     table({"name": "long", "settings": ["trainer.max_steps=60"]})

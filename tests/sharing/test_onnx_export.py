@@ -17,11 +17,11 @@ from .conftest import LEARNED, STFT, asteroid, network_of
 LENGTHS = [1, 7, 8, 19, 20, 21, 95, 96, 97, 255, 256, 257, 1601, 4001, 30_011]
 """About hop and window of both bases, 8 and 20 samples, 96 and 256; the example of the export, and long ones."""
 
-DEFAULT = {"learned": LEARNED, "stft": STFT}
-OTHERS = {
+DEFAULT = {"stft": STFT}
+OTHERS = {"learned": LEARNED} | {
     f"{basis}-{kind}{'-skip' if skip else ''}": described | {"mixture_consistency": kind, "skip_residual": skip}
     for (basis, described), kind, skip in itertools.product(
-        DEFAULT.items(), ("uniform", "magsq", "pred_source"), (False, True)
+        {"learned": LEARNED, **DEFAULT}.items(), ("uniform", "magsq", "pred_source"), (False, True)
     )
 } | {"stft-linear": STFT | {"magnitude_exponent": 1.0}}
 ASTEROID = ["ConvTasNet", "SuDORMRFNet", "SuDORMRFImprovedNet"]

@@ -15,6 +15,7 @@ def weights(folder):
     return load_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"]
 
 
+@pytest.mark.slow
 def test_without_a_compiler_training_says_so_and_is_the_same(tiny, tmp_path, capsys):
     plain = weights(train(tiny(*STEPS)))
     with inductor.patch({"cpp.cxx": ("no-such-compiler",), "force_disable_caches": True}):

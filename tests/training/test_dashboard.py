@@ -98,6 +98,7 @@ def assert_tables_are_those_of(folder, run, server):
         assert picture.size[0] > 10 and picture.size[1] > 10
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_the_same_run_with_every_step(wandb_server, tiny, tmp_path):
     words = ["trainer.max_steps=30", "datamodule.steps_per_epoch=10", "logger=wandb", f"runs={tmp_path / 'killed'}"]
     command = [sys.executable, "-m", "mixit_lightning.cli", "train", *TINY, *words]

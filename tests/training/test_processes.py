@@ -236,6 +236,7 @@ def test_a_loading_process_that_is_killed_ends_training_with_a_message(tmp_path)
     assert "a loading process has ended" in err and "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_several_processes_without_ddp_are_refused(tmp_path):
     command = [*TORCHRUN, "--standalone", "--nproc-per-node=2", "-m", "mixit_lightning.cli"]
     done = run(*command, "train", *TINY, f"runs={tmp_path}", status=1)

@@ -77,6 +77,7 @@ def test_loading_processes_change_nothing(tiny, tmp_path):
     assert_same_weights(alone, many)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["mixit", "semi-supervised"])
 def test_a_run_killed_in_an_epoch_ends_with_the_weights_of_an_unbroken_one(tiny, tmp_path, objective):
     steps = ["trainer.max_steps=90", "datamodule.steps_per_epoch=30", f"objective={objective}"]

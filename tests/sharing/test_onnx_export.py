@@ -18,12 +18,16 @@ LENGTHS = [1, 7, 8, 19, 20, 21, 95, 96, 97, 255, 256, 257, 1601, 4001, 30_011]
 """About hop and window of both bases, 8 and 20 samples, 96 and 256; the example of the export, and long ones."""
 
 DEFAULT = {"stft": STFT}
-OTHERS = {"learned": LEARNED} | {
-    f"{basis}-{kind}{'-skip' if skip else ''}": described | {"mixture_consistency": kind, "skip_residual": skip}
-    for (basis, described), kind, skip in itertools.product(
-        {"learned": LEARNED, **DEFAULT}.items(), ("uniform", "magsq", "pred_source"), (False, True)
-    )
-} | {"stft-linear": STFT | {"magnitude_exponent": 1.0}}
+OTHERS = (
+    {"learned": LEARNED}
+    | {
+        f"{basis}-{kind}{'-skip' if skip else ''}": described | {"mixture_consistency": kind, "skip_residual": skip}
+        for (basis, described), kind, skip in itertools.product(
+            {"learned": LEARNED, **DEFAULT}.items(), ("uniform", "magsq", "pred_source"), (False, True)
+        )
+    }
+    | {"stft-linear": STFT | {"magnitude_exponent": 1.0}}
+)
 ASTEROID = ["ConvTasNet", "SuDORMRFNet", "SuDORMRFImprovedNet"]
 CASES = [
     *(pytest.param(described, id=name) for name, described in DEFAULT.items()),

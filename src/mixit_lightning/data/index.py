@@ -102,12 +102,15 @@ def is_unicode(name: str) -> bool:
 
 
 def refresh(book: sqlite3.Connection, root: Path, base: Path, names: list[str]) -> None:
-    """Listen to what is new or could not be read, and forget what is gone."""
+    """Listen to what is new or could not be read, and forget what is gone.
+
+    Raises:
+        sqlite3.DataError: what is written down is damaged.
+    """
     if book.execute("PRAGMA user_version").fetchone()[0] != VERSION:
         book.execute("DROP TABLE IF EXISTS recordings")
         book.execute(f"PRAGMA user_version = {VERSION}")
     book.execute(f"CREATE TABLE IF NOT EXISTS recordings ({COLUMNS})")
-    book.execute("DELETE FROM recordings WHERE typeof(name) != 'text'")  # a damaged one has anything
     known = {
         name: stamp
         for name, stamp, problem, decoded in book.execute("SELECT name, stamp, problem, decoded FROM recordings")
@@ -115,6 +118,8 @@ def refresh(book: sqlite3.Connection, root: Path, base: Path, names: list[str]) 
     }
     stamps = {name: stamp_of(root / name) for name in names}
     for (name,) in book.execute("SELECT name FROM recordings").fetchall():
+        if not isinstance(name, str):
+            raise sqlite3.DataError("a name in it is none")
         if name not in stamps:
             book.execute("DELETE FROM recordings WHERE name = ?", (name,))
             decoded_path(base, name).unlink(missing_ok=True)

@@ -8,7 +8,8 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,16 @@ JOURNAL = "preparation.jsonl"
 
 LINE_SECONDS = 10.0
 """Where there is no terminal for a progress bar, a line this often."""
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Let processes that are forked in the block never hear ctrl-C, not even before they have begun."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 DEAF: tuple[Callable[..., Any], tuple[Any, ...]] = (signal.signal, (signal.SIGINT, signal.SIG_IGN))

@@ -27,7 +27,7 @@ from ..data.mixture import generator
 from ..data.proposals import propose
 from ..data.usable import Usable, usable
 from ..errors import UserError
-from ..preparation.jobs import DEAF, ProgressBar, gigabytes, num_cores
+from ..preparation.jobs import DEAF, ProgressBar, gigabytes, num_cores, unheard
 from .catalogue import CATALOGUE, Catalogue, Shard, read_catalogue
 from .manifest import indexed
 from .reading import SOUND, schema
@@ -248,7 +248,9 @@ def write_shards(storage: Storage, plans: Sequence[Plan]) -> list[Shard]:
         with ProgressBar("Packing", len(waiting), aside=True) as progress:
             pool = ProcessPoolExecutor(min(num_cores(), len(waiting)), get_context("fork"), *DEAF)
             try:
-                for future in as_completed([pool.submit(write_shard, storage, plan) for plan in waiting]):
+                with unheard():
+                    futures = [pool.submit(write_shard, storage, plan) for plan in waiting]
+                for future in as_completed(futures):
                     shard = future.result()
                     done[shard.name] = shard
                     progress.advance()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import UserError
+from .limits import take_limits
 from .signals import Stopped, stoppable
 
 if TYPE_CHECKING:
@@ -350,6 +351,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module="(lightning|torchmetrics|asteroid|torch)")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
+        settings = take_limits(settings)
         check_launcher(parsed.command, settings)
         COMMANDS[parsed.command](settings)
     except UserError as error:

@@ -9,12 +9,7 @@ from typing import Any
 import yaml
 
 from .errors import UserError
-
-MOST_BYTES = {"YAML": 2**18, "JSON": 2**26, "text": 2**28}
-"""Of a file; larger ones of ours do not exist, and others would take long."""
-
-MOST_VALUES = 100_000
-"""Of a YAML file, with all that its aliases stand for: a few lines can stand for thousands of millions."""
+from .limits import limit, limits
 
 LONGEST_NAME = 255
 """Bytes, of a file or folder."""
@@ -27,8 +22,8 @@ def read_text(path: Path, kind: str = "text") -> str:
         UserError: it is none, is too large, or cannot be read.
     """
     try:
-        if (size := path.stat().st_size) > MOST_BYTES[kind]:
-            raise UserError(f"{path}: {size} bytes are too many for {kind}; give the right file")
+        if (size := path.stat().st_size) > getattr(limits(), name := f"{kind.lower()}_bytes"):
+            raise UserError(f"{path}: has {size} bytes, more than {limit(name)}; give the right file, or raise it")
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not {kind} in UTF-8; give the right file, or make it again") from error
@@ -65,8 +60,10 @@ def read_yaml(path: Path) -> Any:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())[:500]})") from error
-    if next(itertools.islice(values(content), MOST_VALUES, None), None) is not None:
-        raise UserError(f"{path}: its aliases stand for more than {MOST_VALUES} values; write it without them")
+    if next(itertools.islice(values(content), limits().yaml_values, None), None) is not None:
+        raise UserError(
+            f"{path}: its aliases stand for more values than {limit('yaml_values')}; write it without them, or raise it"
+        )
     return content
 
 

@@ -155,18 +155,26 @@ SWEEP = {
     "parameters": {"optimizer.lr": {"distribution": "log_uniform_values", "min": 1e-4, "max": 0.9}},
 }
 ENGINE = Path(__file__).parents[1] / "sweeps" / "engine.py"
-"""The local engine with something quick in place of training; `tests/sweeps` kills one that trains."""
+"""The local engine with something quick in place of training."""
+
+SWEEPS = {
+    "trained": ["-m", "mixit_lightning.cli", "sweep", "engine=local", *TRAINING],
+    "pretended": [str(ENGINE)],
+}
 
 
 @pytest.mark.slow
-def test_a_sweep_makes_the_runs_of_an_unbroken_one(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", SWEEPS)
+def test_a_sweep_makes_the_runs_of_an_unbroken_one(tmp_path, monkeypatch, kind):
     path = tmp_path / "mine.yaml"
     path.write_text(json.dumps(SWEEP))
 
     def start(name: str) -> "subprocess.Popen[bytes]":
+        (tmp_path / name).mkdir(exist_ok=True)
         monkeypatch.setenv("PRETEND_NOTES", str(tmp_path / f"{name}.notes"))
-        command = [sys.executable, str(ENGINE), f"sweep={path}", f"runs={tmp_path / name}"]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        command = [sys.executable, *SWEEPS[kind], f"sweep={path}", "runs=runs"]
+        silent = subprocess.DEVNULL
+        return subprocess.Popen(command, stdout=silent, stderr=silent, cwd=tmp_path / name, start_new_session=True)
 
     began = time.monotonic()
     assert start("unbroken").wait() == 0
@@ -178,7 +186,7 @@ def test_a_sweep_makes_the_runs_of_an_unbroken_one(tmp_path, monkeypatch):
         while hit < KILLS:
             process = start(f"killed-{rounds}")
             try:
-                assert process.wait(float(rng.uniform(0.3, 1)) * longest) == 0
+                assert process.wait(float(rng.uniform(0.2, 0.8)) * longest) == 0
                 break
             except subprocess.TimeoutExpired:
                 children = children_of(process.pid) if rng.random() < 0.5 else []
@@ -189,10 +197,19 @@ def test_a_sweep_makes_the_runs_of_an_unbroken_one(tmp_path, monkeypatch):
         else:
             assert start(f"killed-{rounds}").wait() == 0
         assert outcome_of(tmp_path / f"killed-{rounds}") == outcome_of(tmp_path / "unbroken")
+        if kind == "trained":
+            assert_same(runs_of(tmp_path / f"killed-{rounds}"), runs_of(tmp_path / "unbroken"))
 
 
-def outcome_of(runs: Path) -> list[dict[str, str]]:
+def outcome_of(place: Path) -> list[dict[str, str]]:
     """What the table of a sweep says, without times and places."""
-    (path,) = runs.glob("synthetic/sweeps/*/sweep.csv")
+    (path,) = place.glob("runs/synthetic/sweeps/*/sweep.csv")
     with path.open(newline="") as file:
         return [{key: row[key] for key in row if key not in ("seconds", "folder")} for row in csv.DictReader(file)]
+
+
+def runs_of(place: Path) -> dict[str, object]:
+    """What is in the folders of all runs."""
+    found = contents(place / "runs" / "synthetic")
+    assert len([name for name in found if name.endswith("best.ckpt")]) == SWEEP["run_cap"] + 1
+    return {name: content for name, content in found.items() if not name.startswith("sweeps")}

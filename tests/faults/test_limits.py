@@ -2,6 +2,8 @@
 
 import json
 import struct
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -11,11 +13,13 @@ from omegaconf import OmegaConf
 
 from mixit_lightning.cli import main
 from mixit_lightning.config import build, load_config, load_described
-from mixit_lightning.data.audio import MOST_SAMPLES, read, read_header
+from mixit_lightning.data.audio import read, read_header
 from mixit_lightning.data.formats import opened
 from mixit_lightning.errors import UserError
-from mixit_lightning.reading import MOST_BYTES, listed, read_json, read_yaml
+from mixit_lightning.limits import VARIABLE, Limits, changed_limits, limits, parse_limits
+from mixit_lightning.reading import listed, read_json, read_yaml
 from mixit_lightning.rooms import RoomBank
+from mixit_lightning.sharing.trained import check
 
 from .mutations import BOMB, CODE, npy_header
 
@@ -50,8 +54,8 @@ def test_merges_of_merges_take_no_time(tmp_path):
 def test_files_that_are_too_large_are_not_read(tmp_path):
     path = tmp_path / "a.yaml"
     with path.open("wb") as file:
-        file.truncate(MOST_BYTES["YAML"] + 1)
-    with pytest.raises(UserError, match=r"a\.yaml: 262145 bytes are too many for YAML"):
+        file.truncate(Limits().yaml_bytes + 1)
+    with pytest.raises(UserError, match=r"a\.yaml: has 262145 bytes, more than limits.yaml_bytes=262144"):
         read_yaml(path)
 
 
@@ -133,14 +137,21 @@ def test_configs_without_what_a_run_needs_are_refused(word, capsys):
     assert line.startswith("mixit: ") and word.strip("~+").partition("=")[0] in line
 
 
-@pytest.mark.parametrize(("rate", "channels"), [(1, 1), (3_000_000, 1), (8000, 1000)])
-def test_claims_that_no_recording_makes_are_refused(tmp_path, rate, channels):
+@pytest.mark.parametrize(
+    ("rate", "channels", "exceeded"),
+    [
+        (1, 1, "limits.lowest_rate=1000"),
+        (3_000_000, 1, "limits.highest_rate=2000000"),
+        (8000, 1000, "limits.channels=256"),
+    ],
+)
+def test_claims_that_no_recording_makes_are_refused(tmp_path, rate, channels, exceeded):
     path = tmp_path / "a.wav"
     form = struct.pack("<HHIIHH", 1, channels, rate, rate * channels * 2 % 2**32, channels * 2, 16)
     samples = b"\1\0" * 4000
     body = b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", len(samples)) + samples
     path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
-    with pytest.raises(UserError, match=f"a.wav: claims {rate} Hz and {channels} channels"):
+    with pytest.raises(UserError, match=f"a.wav: claims .* {exceeded}; "):
         read_header(path, any_channels=True)
     with pytest.raises(UserError, match=r"a\.wav: claims"), opened(path):
         pass
@@ -150,9 +161,11 @@ def test_more_samples_than_memory_are_not_read(tmp_path):
     path = tmp_path / "a.flac"
     soundfile.write(path, np.zeros(4000), 8000)
     content = bytearray(path.read_bytes())
-    content[22:26] = struct.pack(">I", MOST_SAMPLES + 1)  # the lower bits of their number
+    content[22:26] = struct.pack(">I", Limits().samples_at_once + 1)  # the lower bits of their number
     path.write_bytes(content)
-    with pytest.raises(UserError, match=rf"a\.flac: claims {MOST_SAMPLES + 1} samples, too many to read at once"):
+    with pytest.raises(
+        UserError, match=rf"a\.flac: claims {2**28 + 1} samples of 1 channels, too many to read at once"
+    ):
         read(path)
 
 
@@ -164,3 +177,66 @@ def test_a_bank_of_rooms_that_would_unfold_is_not_read(tmp_path):
         archive.writestr("responses.npy", npy_header("<f4", (2**24,)) + b"\0" * 2**26)
     with pytest.raises(UserError, match=r"rooms\.npz: not a bank of rooms \(its parts are larger than the file\)"):
         RoomBank.load(path)
+
+
+def test_a_limit_that_is_raised_lets_more_in(tmp_path, monkeypatch):
+    path = tmp_path / "a.yaml"
+    path.write_text("#" * 300_000 + "\na: 1")
+    with pytest.raises(UserError, match=r"a\.yaml: has 300005 bytes, more than limits\.yaml_bytes=262144; .*raise it"):
+        read_yaml(path)
+    monkeypatch.setenv(VARIABLE, "yaml_bytes=300005")
+    assert read_yaml(path) == {"a": 1}
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_a_limit_that_is_lowered_keeps_more_out(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, np.zeros(4000), 8000, "PCM_16")
+    monkeypatch.setenv(VARIABLE, "samples_at_once=4000")
+    assert len(read(path)) == 4000
+    monkeypatch.setenv(VARIABLE, "samples_at_once=3999")
+    with pytest.raises(UserError, match=r"claims 4000 samples .* with limits\.samples_at_once=3999"):
+        read(path)
+    assert len(read(path, 1)) == 3999
+
+
+@pytest.mark.parametrize("given", ["variable", "word"])
+def test_processes_that_are_started_have_the_limits_too(given, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "channels=3" if given == "variable" else "")
+    assert main(["recipes", *(["limits.channels=3"] if given == "word" else [])]) == 0
+    assert limits() == Limits(channels=3)
+    ask = "from mixit_lightning.limits import limits; print(limits().channels)"
+    assert subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True).stdout == "3\n"
+
+
+def test_the_word_comes_before_the_variable(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "channels=3 json_bytes=100")
+    assert main(["recipes", "limits.channels=4"]) == 0
+    assert limits() == Limits(channels=4, json_bytes=100)
+    assert changed_limits() == ["limits.channels=4", "limits.json_bytes=100"]
+
+
+@pytest.mark.parametrize(
+    "text", ["chanels=3", "channels", "channels=0", "channels=-1", "channels=1e3", "channels=" + "9" * 5000]
+)
+def test_limits_that_are_none_are_refused(text, monkeypatch, capsys):
+    with pytest.raises(UserError, match=r"^limits\.chan"):
+        parse_limits(text)
+    monkeypatch.setenv(VARIABLE, "")
+    assert main(["recipes", f"limits.{text}"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mixit: limits.chan")
+    assert limits() == Limits()
+
+
+def test_no_settings_raise_the_limits():
+    with pytest.raises(UserError, match=r"^limits: no file of settings can set them"):
+        load_config(["+limits.channels=1000"])
+
+
+def test_a_larger_network_is_made_where_one_allows_it(tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    with pytest.raises(UserError, match=r"more than 10000, .* unless limits\.network_size is raised"):
+        check({"width": 20_000}, path, limits().network_size)
+    monkeypatch.setenv(VARIABLE, "network_size=20000")
+    check({"width": 20_000}, path, limits().network_size)

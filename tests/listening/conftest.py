@@ -41,11 +41,12 @@ def server(checkpoint, tmp_path_factory):
     import uvicorn
 
     from mixit_lightning.listening.serve import bound, make_app
+    from mixit_lightning.listening.uploads import Limits
 
     folder = Path(tmp_path_factory.mktemp("page")).resolve()
     before = dict(os.environ)
     listener = bound("127.0.0.1", None)
-    app = make_app(folder, str(checkpoint), "127.0.0.1", MAX_BYTES, 60, SETTINGS)
+    app = make_app(folder, str(checkpoint), "127.0.0.1", MAX_BYTES, Limits(60, 16, 192_000), SETTINGS)
     running = uvicorn.Server(uvicorn.Config(app, log_level="error"))
     thread = threading.Thread(target=running.run, args=([listener],), daemon=True)
     thread.start()

@@ -15,7 +15,7 @@ from mixit_lightning.listening.worker import work
 from .bad_files import header, write_bad_files
 from .conftest import SETTINGS
 
-LIMITS = Limits(60)
+LIMITS = Limits(60, 16, 192_000)
 
 
 def noise(seconds, rate, channels=1):
@@ -123,7 +123,7 @@ def test_a_film_is_refused_before_it_is_decoded_to_its_end(tmp_path):
 
     def check(frames, rate, channels):
         seen.append(frames)
-        Limits(5).check(frames, rate, channels)
+        Limits(5, 16, 192_000).check(frames, rate, channels)
 
     with pytest.raises(UserError, match="longer than 5 s"), opened(tmp_path / "a.mp4", check):
         pass

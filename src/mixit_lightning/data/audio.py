@@ -15,18 +15,13 @@ from rich.progress import track
 
 from ..errors import UserError
 from ..files import replacing
+from ..limits import limit, limits
 from .plain_wav import read_plain_wav
 
 SUFFIXES = (".wav", ".flac", ".ogg")
 
 STREAMED_BYTES = 0x7FFF0000
 """Programs that write WAV into a pipe cannot know its size, and claim this or more."""
-
-LEAST_RATE, MOST_RATE, MOST_CHANNELS = 1000, 2_000_000, 256
-"""What a file may claim to have."""
-
-MOST_SAMPLES = 2**28
-"""Of all channels, that are read at once: a gigabyte, an hour and a half at 48 kHz."""
 
 
 class Header(NamedTuple):
@@ -69,10 +64,20 @@ def check_claims(path: Path, sample_rate: int, channels: int, samples: int = 0) 
     Raises:
         UserError: with the claim.
     """
-    if not LEAST_RATE <= sample_rate <= MOST_RATE or channels > MOST_CHANNELS:
-        raise UserError(f"{path}: claims {sample_rate} Hz and {channels} channels; replace or remove it")
-    if samples * channels > MOST_SAMPLES:
-        raise UserError(f"{path}: claims {samples} samples, too many to read at once; cut it into shorter ones")
+    if not limits().lowest_rate <= sample_rate <= limits().highest_rate:
+        exceeded = limit("lowest_rate" if sample_rate < limits().lowest_rate else "highest_rate")
+        raise UserError(
+            f"{path}: claims {sample_rate} Hz, beyond {exceeded}; replace or remove it, or change the limit"
+        )
+    if channels > limits().channels:
+        raise UserError(
+            f"{path}: claims {channels} channels, more than {limit('channels')}; replace or remove it, or raise it"
+        )
+    if samples * channels > limits().samples_at_once:
+        raise UserError(
+            f"{path}: claims {samples} samples of {channels} channels, too many to read at once with "
+            f"{limit('samples_at_once')}; cut it into shorter ones, or raise it"
+        )
 
 
 def is_cut_off(log: str) -> bool:

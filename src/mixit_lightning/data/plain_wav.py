@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..limits import limits
+
 HEADER = struct.Struct("<4s4x8sIHH8xHH4sI")
 """Of a file without other chunks before the samples: names of chunks, format, and the bytes of the samples."""
 
 PLAIN = (b"RIFF", b"WAVEfmt ", 16, 1, 1, 2, 16, b"data")
 """What it then says: a format of 16 bytes, PCM, one channel, of 2 bytes or 16 bits a sample."""
-
-MOST_BYTES = 2**30
-"""That are read at once."""
 
 
 def read_plain_wav(path: Path, start: int, frames: int | None) -> np.ndarray | None:
@@ -31,7 +30,10 @@ def read_plain_wav(path: Path, start: int, frames: int | None) -> np.ndarray | N
             frames = size // 2 - start if frames is None else frames
             if tuple(found) != PLAIN or not 0 <= start <= start + frames <= size // 2:
                 return None
-            if 2 * frames > MOST_BYTES or HEADER.size + 2 * (start + frames) > os.fstat(file.fileno()).st_size:
+            if (
+                frames > limits().samples_at_once
+                or HEADER.size + 2 * (start + frames) > os.fstat(file.fileno()).st_size
+            ):
                 return None
             content = os.pread(file.fileno(), 2 * frames, HEADER.size + 2 * start)
     except OSError:

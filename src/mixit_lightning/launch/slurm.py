@@ -13,6 +13,7 @@ from typing import Any
 from ..config import Config, build, parse
 from ..errors import UserError
 from ..files import replacing
+from ..limits import changed_limits
 from ..run import open_run
 from ..signals import STOPPED
 
@@ -146,7 +147,9 @@ class Slurm:
             *(directive(option, value) for option, value in (options | dict(self.options)).items()),
             "export PYTHONUNBUFFERED=1",
             *self.setup,
-            shlex.join([*srun, sys.executable, "-m", "mixit_lightning.cli", "train", *words_here(words)]),
+            shlex.join(
+                [*srun, sys.executable, "-m", "mixit_lightning.cli", "train", *words_here(words), *changed_limits()]
+            ),
             "status=$?",
             f"case $status in {'|'.join(map(str, GOES_ON))})",
             f'    if [ "${{SLURM_RESTART_COUNT:-0}}" -lt {self.max_requeues} ]; then',

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from ..errors import UserError
 from .guard import MEGABYTE, App, Guard
+from .uploads import Limits
 
 PORTS = range(7860, 7960)
 
@@ -24,19 +25,27 @@ ENVIRONMENT = {
 
 
 def listen(
-    checkpoint: str, host: str, port: int | None, max_megabytes: float, max_seconds: float, **settings: Any
+    checkpoint: str,
+    host: str,
+    port: int | None,
+    max_megabytes: float,
+    max_seconds: float,
+    max_channels: int,
+    max_rate: int,
+    **settings: Any,
 ) -> None:
     """Serve the page until it is stopped. See `conf/listen.yaml` for the settings.
 
     Raises:
         UserError: settings that make no sense, no checkpoint, no gradio, or a port that is taken.
     """
-    if not (max_megabytes > 0 and max_seconds > 0):
-        raise UserError(f"max_megabytes={max_megabytes}, max_seconds={max_seconds}: must be positive")
+    if not max_megabytes > 0:
+        raise UserError(f"max_megabytes={max_megabytes}: must be positive")
+    limits = Limits(max_seconds, max_channels, max_rate)
     with TemporaryDirectory(prefix="mixit-listen-") as folder, bound(host, port) as listener:
         # its path resolved, as gradio's are
         root = Path(folder).resolve()
-        app = make_app(root, checkpoint, host, int(max_megabytes * MEGABYTE), max_seconds, settings)
+        app = make_app(root, checkpoint, host, int(max_megabytes * MEGABYTE), limits, settings)
         import uvicorn
 
         name = f"[{host}]" if ":" in host else host
@@ -47,9 +56,7 @@ def listen(
             uvicorn.Server(config).run([listener])
 
 
-def make_app(
-    folder: Path, checkpoint: str, host: str, max_bytes: int, max_seconds: float, settings: dict[str, Any]
-) -> App:
+def make_app(folder: Path, checkpoint: str, host: str, max_bytes: int, limits: Limits, settings: dict[str, Any]) -> App:
     """The page with all that stands before it, not served yet.
 
     Args:
@@ -57,7 +64,7 @@ def make_app(
         checkpoint: of the separator.
         host: that the server listens at.
         max_bytes: of an upload.
-        max_seconds: of a recording.
+        limits: of a recording.
         settings: the others of `separation.files.prepare`.
 
     Raises:
@@ -74,13 +81,11 @@ def make_app(
         ) from error
     from ..separation.files import prepare
     from .page import CSS, THEME, make_page
-    from .uploads import Limits
     from .worker import get_ready
 
     settings = {"checkpoint": checkpoint, **settings}
     prepare(**settings | {"device": "cpu"})  # now, so that mistakes are known before anybody waits
     get_ready()
-    limits = Limits(max_seconds)
     page = make_page(checkpoint, settings, limits, max_bytes)
     app = gradio.mount_gradio_app(
         FastAPI(openapi_url=None, docs_url=None, redoc_url=None),

@@ -1,13 +1,11 @@
 """What a recording may be that somebody drops on the page: its size, length, rate and channels."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ..errors import UserError
 
-RATES = (2000, 192_000)
-"""Hz, least and most."""
-
-MAX_CHANNELS = 16
+LEAST_RATE = 2000
+"""Hz."""
 
 USUAL = 2 * 48_000
 """Samples a second of the recording that `max_seconds` has in mind: stereo at 48 kHz."""
@@ -19,9 +17,21 @@ class Limits:
 
     Args:
         max_seconds: of a recording.
+        max_channels: of one.
+        max_rate: Hz, of one.
+
+    Raises:
+        UserError: one is not positive.
     """
 
     max_seconds: float
+    max_channels: int
+    max_rate: int
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not value > 0:
+                raise UserError(f"{name}={value}: must be positive")
 
     def check(self, frames: int, rate: int, channels: int) -> None:
         """Refuse what would take too much memory, disk or time, by its header or by what was decoded so far.
@@ -29,10 +39,12 @@ class Limits:
         Raises:
             UserError: with what it is and what to do.
         """
-        if not 1 <= channels <= MAX_CHANNELS:
-            raise UserError(f"has {channels} channels; give it at most {MAX_CHANNELS}")
-        if not RATES[0] <= rate <= RATES[1]:
-            raise UserError(f"has a sample rate of {rate} Hz; convert it to one from {RATES[0]} to {RATES[1]} Hz")
+        if not 1 <= channels <= self.max_channels:
+            raise UserError(f"has {channels} channels; give it at most {self.max_channels}")
+        if not LEAST_RATE <= rate <= self.max_rate:
+            raise UserError(
+                f"has a sample rate of {rate} Hz; convert it to one from {LEAST_RATE} to {self.max_rate} Hz"
+            )
         if frames > self.max_seconds * rate:
             raise UserError(f"is longer than {self.max_seconds:g} s; cut it, or use `mixit separate`")
         if frames * channels > self.max_seconds * USUAL:

@@ -21,6 +21,7 @@ from ..data.audio import is_cut_off, reason
 from ..data.formats import CONTAINERS, RECORDINGS, opened, recordings_below
 from ..errors import UserError
 from ..files import CannotWrite, cannot_write, written
+from ..limits import limit, limits
 from ..memory import keep_freed_memory
 from ..reading import read_json
 from ..sharing.trained import weights_file
@@ -37,9 +38,6 @@ FACTS: dict[str, Any] = {
     "real_time_factor": (int, float),
 }
 """What is told of a recording, and its types."""
-
-MOST_AT_ONCE = 2**26
-"""Samples of a window, of all channels: 30 s of eleven channels at 192 kHz."""
 
 ALMOST_NOTHING = 2**20
 """Bytes that are left where a file could not be written because its disk is full."""
@@ -204,9 +202,10 @@ def write_outputs(
 ) -> dict[str, Any]:
     """Stream a recording through the separator into one file an output."""
     total, rate = recording.frames, recording.samplerate
-    if separator.window * rate * recording.channels > MOST_AT_ONCE:
+    if separator.window * rate * recording.channels > limits().window_samples:
         raise UserError(
-            f"{path}: has {recording.channels} channels at {rate} Hz, which is too much at once; give a smaller window="
+            f"{path}: has {recording.channels} channels at {rate} Hz, too much at once with {limit('window_samples')}; "
+            "give a smaller window=, or raise it"
         )
     mean = settings["channels"] == "mean"
     kind, subtype, suffix = recording.format, recording.subtype, path.suffix

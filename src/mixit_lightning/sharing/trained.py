@@ -20,6 +20,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ..config import PLACES, first_line
 from ..errors import UserError
+from ..limits import limits
 from ..reading import read_text
 from ..results.records import read_results
 from ..run import portable, read_config
@@ -28,12 +29,6 @@ from .safe_tensors import parse_description, read_safetensors
 
 ALLOWED = re.compile(r"(mixit_lightning\.separators|asteroid\.models)\.[A-Z]\w*")
 """What a description may ask to be made: classes of networks and nothing else, as anyone may have written it."""
-
-LARGEST = 10_000
-"""The largest whole number that a description may give a network, unless the weights have such a size."""
-
-HIGHEST_RATE = 1_000_000
-"""Hz."""
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 """In a folder with the layout of the Hugging Face Hub: description and weights."""
@@ -62,7 +57,8 @@ class Trained:
             raise UserError(f"{self.path}: does not say which network it holds, and no config.yaml of its run is there")
         described = settings["separator"]
         try:
-            check(described, self.path, max([LARGEST, *itertools.chain(*(w.shape for w in self.weights.values()))]))
+            sizes = itertools.chain(*(weight.shape for weight in self.weights.values()))
+            check(described, self.path, max([limits().network_size, *sizes]))
             with torch.device("meta"), growing_to(len(self.weights)):  # shapes without memory
                 sketch = make(described)
             self.compare(sketch, settings)
@@ -141,10 +137,11 @@ def check(described: Any, path: Path, largest: int, key: str = "") -> None:
         for part in described:
             check(part, path, largest, key)
     elif isinstance(described, int | float):
-        limit = HIGHEST_RATE if key == "sample_rate" else largest
-        if not abs(described) <= limit:
+        name, most = ("highest_rate", limits().highest_rate) if key == "sample_rate" else ("network_size", largest)
+        if not abs(described) <= most:
             raise UserError(
-                f"{path}: asks for {key}={described}, more than {limit}, and holds no such weights; not loaded"
+                f"{path}: asks for {key}={described}, more than {most}, and holds no such weights; not loaded, unless "
+                f"limits.{name} is raised"
             )
 
 

@@ -25,7 +25,7 @@ import soundfile
 from scipy.signal import resample_poly
 
 from mixit_lightning.config import ROOT
-from mixit_lightning.preparation.jobs import num_cores
+from mixit_lightning.pool import num_cores
 from mixit_lightning.run import commit, hardware
 
 sys.path[:0] = [str(ROOT / "recipes" / name) for name in ("wsj0-2mix", "libri2mix")]

@@ -355,9 +355,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_launcher(parsed.command, settings)
         COMMANDS[parsed.command](settings)
     except UserError as error:
-        # An error of a loading process arrives with that process's traceback; its message stands in the last line.
-        message = str(error).strip().splitlines()[-1].removeprefix(f"{UserError.__module__}.UserError: ")
-        print(f"mixit: {message}", file=sys.stderr)
+        print(f"mixit: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("mixit: stopped; the same command goes on where it was", file=sys.stderr)

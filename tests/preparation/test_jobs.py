@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+import signal
 import time
 from functools import partial
 from pathlib import Path
@@ -7,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mixit_lightning import pool
 from mixit_lightning.errors import UserError
 from mixit_lightning.files import replacing
 from mixit_lightning.preparation import Job, jobs, run_jobs
@@ -36,7 +39,7 @@ def fail_half_way(path):
 def write_for_long(path):
     with replacing(path) as half:
         half.write_text("half")
-        time.sleep(10)
+        time.sleep(1)
 
 
 def fail_while_another_writes(other):
@@ -152,7 +155,7 @@ def test_what_is_done_needs_no_more_disk(job, out, monkeypatch):
 
 
 def test_answers_stand_in_the_order_of_the_jobs(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "num_cores", lambda: 2)
+    monkeypatch.setattr(pool, "num_cores", lambda: 2)
     todo = [Job("", [tmp_path / str(number)], 0, partial(answer_late, number)) for number in range(20)]
     assert run_jobs(todo, tmp_path) == list(range(20))
 
@@ -168,12 +171,25 @@ def test_an_error_of_a_job_reaches_the_caller_and_leaves_nothing_half_written(jo
 
 
 def test_an_error_of_a_job_leaves_nothing_half_written_of_others(out, monkeypatch):
-    monkeypatch.setattr(jobs, "num_cores", lambda: 2)
-    others = [out / f"long{number}" for number in range(4)]
-    todo = [Job("", [other], 1, partial(write_for_long, other)) for other in others]
+    monkeypatch.setattr(pool, "num_cores", lambda: 2)
+    first, *others = [out / f"long{number}" for number in range(9)]
+    bad = Job("", [out / "bad"], 1, partial(fail_while_another_writes, first))
+    first, *others = [Job("", [path], 1, partial(write_for_long, path)) for path in (first, *others)]
     with pytest.raises(UserError, match="is bad"):
-        run_jobs([*todo, Job("", [out / "bad"], 1, partial(fail_while_another_writes, others[0]))], out)
+        run_jobs([first, bad, *others], out)
+    assert len(list(out.glob("long*"))) < 9
     assert not list(out.rglob("*.partial"))
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_is_an_error_and_the_same_call_goes_on(job, out, tallies):
+    with pytest.raises(UserError, match=r"a process has died, perhaps for lack of memory: .* goes on where it was"):
+        run_jobs([job("a1"), Job("", [out / "b" / "lost"], 1, die), job("a2")], out)
+    run_jobs([job("a1"), job("a2")], out)
+    assert (out / "a" / "a2").read_text() == "first"
 
 
 def test_two_jobs_that_make_the_same_file_are_refused(job, out, tallies):

@@ -39,7 +39,7 @@ def read_header(path: Path, *, any_channels: bool = False) -> Header:
             channel and not `any_channels`.
     """
     try:
-        info = soundfile.info(str(path), verbose=True)
+        info = soundfile.info(os.fsencode(path), verbose=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise UserError(f"{path}: cannot be read as audio ({reason(error)}); replace or remove it") from error
     check_claims(path, info.samplerate, info.channels)
@@ -111,7 +111,7 @@ def read(path: Path, start: int = 0, frames: int | None = None) -> np.ndarray:
     if plain is not None:
         return plain
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             expected = file.frames - start if frames is None else frames
             check_claims(path, file.samplerate, file.channels, expected)
             file.seek(start)

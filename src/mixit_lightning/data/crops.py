@@ -1,5 +1,6 @@
 """Crops of recordings of any length: long and short ones are heard fairly, and silence is passed over."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -139,7 +140,7 @@ def read_stretch(
     frames = span_of(length, sample_rate, from_rate, speed)
     first, last = max(start, within[0]), min(start + frames, within[1])
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             file.seek(first)
             samples = file.read(max(0, last - first), dtype="float32", always_2d=True)[:, channel]
     except (soundfile.LibsndfileError, OSError, IndexError) as error:

@@ -57,7 +57,7 @@ def opened(path: Path, check: Check | None = None) -> Iterator[soundfile.SoundFi
     """
     with TemporaryDirectory() as folder:
         try:
-            file = soundfile.SoundFile(str(path))
+            file = soundfile.SoundFile(os.fsencode(path))
         except (soundfile.LibsndfileError, OSError) as error:
             if path.suffix.lower() not in CONTAINERS:
                 raise UserError(f"{path}: cannot be read as audio ({reason(error)}); replace or remove it") from error

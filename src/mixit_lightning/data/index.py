@@ -5,10 +5,8 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +14,8 @@ import numpy as np
 import soundfile
 
 from ..errors import UserError
-from ..preparation.jobs import DEAF, ProgressBar, num_cores
+from ..pool import ProcessDied, side_by_side
+from ..preparation.jobs import ProgressBar
 from .audio import reason
 from .formats import CONTAINERS, RECORDINGS, opened, recordings_below
 from .survey import PIECE, Survey, survey
@@ -166,11 +165,11 @@ def listen_to_all(root: Path, base: Path, names: list[str]) -> Iterator[tuple[st
         for name, found in listen_side_by_side(root, base, names):
             left.discard(name)
             yield name, found
-    except BrokenProcessPool:
+    except ProcessDied:
         for name in sorted(left):
             try:
                 yield from listen_side_by_side(root, base, [name])
-            except BrokenProcessPool:
+            except ProcessDied:
                 yield name, "takes the decoder down; replace or remove it"
 
 
@@ -178,20 +177,16 @@ def listen_side_by_side(root: Path, base: Path, names: list[str]) -> Iterator[tu
     """Survey recordings in processes, in the order in which they are done.
 
     Raises:
-        BrokenProcessPool: one of them died.
+        ProcessDied: one of them died.
     """
-    pool = ProcessPoolExecutor(min(num_cores(), len(names)), get_context("fork"), *DEAF)
-    try:
-        futures = {pool.submit(listen_to, root, name, decoded_path(base, name)): name for name in names}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with side_by_side(partial(listen_to, root, base), names) as heard:
+        for number, found in heard:
+            yield names[number], found
 
 
-def listen_to(root: Path, name: str, decoded: Path) -> Heard | str:
+def listen_to(root: Path, base: Path, name: str) -> Heard | str:
     """Survey one recording, in a process of its own."""
-    path = root / name
+    path, decoded = root / name, decoded_path(base, name)
     try:
         if not path.is_file():
             return "is no file"

@@ -1,6 +1,7 @@
 """One listen to a recording of any length: how loud it is when, and whatever else decides how it can be used."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -62,7 +63,7 @@ def survey(path: Path) -> Survey:
         UserError: it is no audio, empty, damaged, or holds samples that are not numbers.
     """
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             return listen(path, file)
     except (soundfile.LibsndfileError, OSError) as error:
         raise UserError(f"{path}: cannot be read as audio ({reason(error)}); replace or remove it") from error

@@ -1,6 +1,5 @@
 """The doctor: findings from names, headers and samples, each with its cure."""
 
-import multiprocessing
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -12,8 +11,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ..data.audio import Header, read_header
-from ..errors import UserError
-from ..preparation.jobs import DEAF, ProgressBar, num_cores
+from ..errors import UserError, visible
+from ..pool import side_by_side
+from ..preparation.jobs import ProgressBar
 from .inventory import Inventory, Item
 from .samples import ItemMeasured, measure_item
 
@@ -84,7 +84,9 @@ class Diagnosis:
         from rich.table import Table
 
         console = Console(soft_wrap=True)
-        table = Table("split", "items", "standard set", "hours", title=escape(str(self.root)), title_justify="left")
+        table = Table(
+            "split", "items", "standard set", "hours", title=escape(visible(str(self.root))), title_justify="left"
+        )
         for split, count in self.counts.items():
             note = " (an excerpt)" if count["standard"] and count["found"] < SUBSET * count["standard"] else ""
             table.add_row(split, f"{count['found']}{note}", str(count["standard"] or "-"), f"{count['hours']:.2f}")
@@ -94,7 +96,8 @@ class Diagnosis:
         for finding in self.findings:
             printed[finding.check] += 1
             if printed[finding.check] <= limit:
-                print(f"{finding.severity}: {finding.check}: {finding.file}\n  {finding.message}; {finding.cure}")
+                print(f"{finding.severity}: {finding.check}: {visible(finding.file)}")
+                print(f"  {visible(finding.message)}; {finding.cure}")
             elif printed[finding.check] == limit + 1:
                 print(f"{finding.check}: {totals[finding.check] - limit} more; --json lists all")
         errors = sum(finding.severity == "error" for finding in self.findings)
@@ -215,16 +218,16 @@ def measure_all(inventory: Inventory, quiet: bool) -> list[ItemMeasured]:
     """Read everything, on all cores, with progress."""
     if not inventory.items:
         return []
-    measured = []
+    measured = {}
+    measure = partial(measure_item, any_channels=inventory.any_channels)
     with (
-        multiprocessing.get_context("fork").Pool(num_cores(), *DEAF) as pool,
+        side_by_side(measure, inventory.items) as results,
         ProgressBar("Listening", len(inventory.items), quiet=quiet) as progress,
     ):
-        measure = partial(measure_item, any_channels=inventory.any_channels)
-        for one in pool.imap(measure, inventory.items, chunksize=8):
-            measured.append(one)
+        for number, one in results:
+            measured[number] = one
             progress.advance()
-    return measured
+    return [measured[number] for number in range(len(inventory.items))]
 
 
 def examine_samples(inventory: Inventory, measured: list[ItemMeasured]) -> Iterator[Finding]:

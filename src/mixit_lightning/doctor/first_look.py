@@ -9,6 +9,7 @@ from ..data.crops import Recording
 from ..data.index import Heard, Index
 from ..data.proposals import Proposals, as_settings
 from ..data.usable import Usable
+from ..errors import visible
 from .diagnosis import CLIPPED_SHARE
 
 
@@ -81,7 +82,9 @@ class FirstLook:
 
         facts = self.plain()
         console = Console(soft_wrap=True)
-        table = Table("part", "recordings", "hours with sound", title=escape(facts["root"]), title_justify="left")
+        table = Table(
+            "part", "recordings", "hours with sound", title=escape(visible(facts["root"])), title_justify="left"
+        )
         for split, part in facts["parts"].items():
             table.add_row(split, str(part["recordings"]), f"{part['hours_with_sound']:.2f}")
         console.print(table)
@@ -102,7 +105,7 @@ class FirstLook:
         warnings |= dict.fromkeys(facts["cut_off"], "is cut off, its end is missing")
         for kind, entries in (("warning", warnings), ("skipped", facts["skipped"])):
             for name, what in list(entries.items())[:limit]:
-                print(f"{kind}: {name}: {what}")
+                print(f"{kind}: {visible(name)}: {visible(what)}")
             if len(entries) > limit:
                 print(f"{kind}: {len(entries) - limit} more; --json lists all")
         if self.problem:

@@ -98,7 +98,7 @@ def separated(sender: Connection, path: Path, folder: Path, settings: dict[str, 
     )
     for name in found["outputs"]:
         number = int(Path(name).stem.rpartition("_")[2])
-        with soundfile.SoundFile(str(target / name)) as output:
+        with soundfile.SoundFile(os.fsencode(target / name)) as output:
             track, levels = make_track(f"output {number}", output, samples / f"{number}.f32")
         made.append((track | {"file": str(target / name), "level": found["levels"][number - 1]}, levels))
     draw(*map(list, zip(*made, strict=True)))

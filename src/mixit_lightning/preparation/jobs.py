@@ -1,15 +1,12 @@
 """Many files made from many others: on all cores, with progress, after a look at the disk, and resumable."""
 
 import json
-import multiprocessing
 import os
 import shutil
-import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,26 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..errors import UserError
 from ..files import written
+from ..pool import side_by_side
 
 JOURNAL = "preparation.jsonl"
 """What is done already, a line a job: its first output, its key, and what making it told; its last line counts."""
 
 LINE_SECONDS = 10.0
 """Where there is no terminal for a progress bar, a line this often."""
-
-
-@contextmanager
-def unheard() -> Iterator[None]:
-    """Let processes that are forked in the block never hear ctrl-C, not even before they have begun."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-DEAF: tuple[Callable[..., Any], tuple[Any, ...]] = (signal.signal, (signal.SIGINT, signal.SIG_IGN))
-"""Initializer of a pool and its arguments: ctrl-C is for the process that has it, which ends the others."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +78,14 @@ def run_jobs(jobs: Sequence[Job], folder: Path) -> list[Any]:
 
 def make_all(waiting: dict[str, Job], journal: Path, told: dict[str, tuple[str, Any]]) -> None:
     """Run jobs on all cores, and write down what each told as soon as it is done."""
-    # Forked before anything here starts a thread, so that recipes' modules need not be imported again.
+    names = [*waiting]
     with (
-        multiprocessing.get_context("fork").Pool(min(num_cores(), len(waiting)), *DEAF) as pool,
+        side_by_side(make, [*waiting.values()]) as answers,
         journal.open("a") as lines,
         ProgressBar("Preparing", len(waiting)) as progress,
     ):
-        for name, answer in pool.imap_unordered(make, waiting.items(), chunksize=4):
+        for number, answer in answers:
+            name = names[number]
             told[name] = (waiting[name].key, answer)
             with written(journal):
                 lines.write(json.dumps([name, *told[name]]) + "\n")
@@ -108,15 +93,9 @@ def make_all(waiting: dict[str, Job], journal: Path, told: dict[str, tuple[str, 
             progress.advance()
 
 
-def make(named: tuple[str, Job]) -> tuple[str, Any]:
+def make(job: Job) -> Any:
     """Run one job, in a process of its own."""
-    name, job = named
-    return name, job.make()
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return job.make()
 
 
 def read_journal(path: Path) -> dict[str, tuple[str, Any]]:

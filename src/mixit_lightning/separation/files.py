@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections import Counter
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from ..data.audio import is_cut_off, reason
 from ..data.formats import CONTAINERS, RECORDINGS, opened, recordings_below
-from ..errors import UserError
+from ..errors import UserError, visible
 from ..files import CannotWrite, cannot_write, written
 from ..limits import limit, limits
 from ..memory import keep_freed_memory
@@ -85,7 +86,7 @@ def separate_files(
             bar.update(BAR, completed=done, total=total)
 
         for number, (path, folder) in enumerate(places.items(), 1):
-            bar.update(BAR, description=f"{number}/{len(places)} {path.name}", completed=0)
+            bar.update(BAR, description=f"{number}/{len(places)} {visible(path.name)}", completed=0)
             try:
                 separated.append(separate_file(separator, path, folder, settings, report))
             except CannotWrite:
@@ -217,7 +218,8 @@ def write_outputs(
     reader = Reader(path, recording, mean=mean)
     count = 1 if mean else recording.channels
     with written_as_sound(folder):
-        files = [soundfile.SoundFile(str(folder / name), "w", rate, count, subtype, format=kind) for name in names]
+        paths = [os.fsencode(folder / name) for name in names]  # as a name may be in any encoding
+        files = [soundfile.SoundFile(place, "w", rate, count, subtype, format=kind) for place in paths]
     energies, peak, clipped = torch.zeros(len(files), dtype=torch.float64), 0.0, 0
     done = 0
     report(0.0, total / rate)
@@ -312,7 +314,7 @@ class Reader:
 def progress_bar(quiet: bool) -> Progress:
     """One bar, in seconds of sound."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed:.0f} s"),
         TimeRemainingColumn(),
@@ -338,7 +340,7 @@ def notes(recording: dict[str, Any]) -> list[str]:
 def show(summary: dict[str, Any]) -> None:
     """Print what was separated, and what was not."""
     for recording in summary["recordings"]:
-        print(f"{recording['folder']}: {', '.join(notes(recording))}")
+        print(f"{visible(recording['folder'])}: {', '.join(notes(recording))}")
     for entry in summary["skipped"]:
-        print(f"skipped {entry['file']}: {entry['why']}")
+        print(f"skipped {visible(entry['file'])}: {visible(entry['why'])}")
     print(f"{len(summary['recordings'])} separated, {len(summary['skipped'])} skipped: {summary['output']}")

@@ -8,10 +8,9 @@ import errno
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from io import BytesIO
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +26,8 @@ from ..data.mixture import generator
 from ..data.proposals import propose
 from ..data.usable import Usable, usable
 from ..errors import UserError
-from ..preparation.jobs import DEAF, ProgressBar, gigabytes, num_cores, unheard
+from ..pool import side_by_side
+from ..preparation.jobs import ProgressBar, gigabytes
 from .catalogue import CATALOGUE, Catalogue, Shard, read_catalogue
 from .manifest import indexed
 from .reading import SOUND, schema
@@ -245,17 +245,13 @@ def write_shards(storage: Storage, plans: Sequence[Plan]) -> list[Shard]:
     waiting = [plan for plan in plans if plan.name not in done]
     if waiting:
         storage.remove(CATALOGUE)  # of what was there before
-        with ProgressBar("Packing", len(waiting), aside=True) as progress:
-            pool = ProcessPoolExecutor(min(num_cores(), len(waiting)), get_context("fork"), *DEAF)
-            try:
-                with unheard():
-                    futures = [pool.submit(write_shard, storage, plan) for plan in waiting]
-                for future in as_completed(futures):
-                    shard = future.result()
-                    done[shard.name] = shard
-                    progress.advance()
-            finally:
-                pool.shutdown(cancel_futures=True)
+        with (
+            side_by_side(partial(write_shard, storage), waiting) as shards,
+            ProgressBar("Packing", len(waiting), aside=True) as progress,
+        ):
+            for _, shard in shards:
+                done[shard.name] = shard
+                progress.advance()
     for name in known.keys() - {plan.name for plan in plans}:
         storage.remove(name)
     return [done[plan.name] for plan in plans]

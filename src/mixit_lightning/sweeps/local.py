@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config, load_config
 from ..errors import UserError
+from ..pool import num_cores
 from ..results.quantities import format_duration
 from ..run import provenance
 from .file import check_words, default_words, fixed_words, key_of, with_words
@@ -441,11 +442,6 @@ def fingerprint(config: dict[str, Any], default: Config) -> str:
     parts = [config.get(key) for key in ("method", "parameters", "metric", "early_terminate")]
     text = json.dumps([*parts, identity(default)], default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def num_cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def visible_gpus() -> list[str]:

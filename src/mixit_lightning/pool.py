@@ -1,0 +1,61 @@
+"""Work that is done side by side, in processes of this machine."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import TypeVar
+
+from .errors import UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class ProcessDied(UserError):
+    """One of the processes has ended, as no error ends them: it was killed, or what it called took it down."""
+
+
+@contextmanager
+def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Iterator[tuple[int, Result]]]:
+    """Call a function on every item, in as many processes as there are cores.
+
+    They are forked, so that recipes' modules need not be imported again: before the caller starts a thread. Where the
+    block ends early, what has begun is finished and nothing else is begun. Not `multiprocessing.Pool`, which waits for
+    ever for what a process was doing that died.
+
+    Yields:
+        Numbers of items and what the function gave, in the order in which they are done.
+
+    Raises:
+        ProcessDied: while the results are awaited.
+    """
+    pool = ProcessPoolExecutor(min(num_cores(), len(items)), get_context("fork"))
+    try:
+        with unheard():
+            numbers = {pool.submit(function, item): number for number, item in enumerate(items)}
+        yield ((numbers[future], future.result()) for future in as_completed(numbers))
+    except BrokenProcessPool as error:
+        raise ProcessDied(
+            "a process has died, perhaps for lack of memory: free some; the same command goes on where it was"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Let processes that are forked in the block never hear ctrl-C: it is for the one that ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,6 +19,9 @@ from .reading import read_yaml
 TRAINING_RECORD = "training.json"
 """What training says of itself when it ends: steps, seconds, commit, versions, hardware."""
 
+RESULTS = "results.json"
+"""What was measured of the run; written last, but for the report."""
+
 PACKAGES = ("mixit-lightning", "torch", "torchaudio", "lightning", "asteroid", "numpy", "soundfile")
 
 

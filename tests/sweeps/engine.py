@@ -19,6 +19,7 @@ def pretend(words, log, environment):
     plan = {
         "notes": os.environ["PRETEND_NOTES"],
         "hold_above": float(os.environ.get("PRETEND_HOLD_ABOVE", "inf")),
+        "hold_in": os.environ.get("PRETEND_HOLD_IN", "training"),
         "meet": "PRETEND_MEET" in os.environ,
         "folder": str(config.folder),
         "rate": config.settings.optimizer.lr,

@@ -37,6 +37,11 @@ def main(words: list[str]) -> int:
             time.sleep(0.02)
         raise TimeoutError
 
+    def hold(where: str) -> None:
+        if rate > plan["hold_above"] and where == plan["hold_in"]:
+            note("holds")
+            wait_until(lambda: notes.with_name("go").exists())
+
     note("began")
     path, rate = folder / "metrics.csv", plan["rate"]
     try:
@@ -51,12 +56,13 @@ def main(words: list[str]) -> int:
                 with path.open("a", newline="") as file:
                     name = "train/loss" if rate == 1 else "val/loss"
                     csv.writer(file).writerow([iteration * 10, iteration * 0.5, name, loss])
-                if iteration >= 3 and rate > plan["hold_above"]:
-                    note("holds")
-                    wait_until(lambda: notes.with_name("go").exists())
+                if iteration >= 3:
+                    hold("training")
                 if iteration == 3 and plan["meet"]:
                     wait_until(lambda: notes.read_text().count('"began"') >= 2)
             (folder / "training.json").write_text(json.dumps({"seconds": 4.0}))
+        hold("evaluation")
+        (folder / "results.json").write_text("{}")
     except KeyboardInterrupt:
         note("stopped")
         return 130

@@ -219,6 +219,26 @@ def test_a_training_that_is_killed_alone_goes_on_once(pretend, monkeypatch):
     assert "run 1: finished" in said
 
 
+def test_a_training_that_is_killed_while_it_is_evaluated_is_evaluated(pretend, monkeypatch):
+    monkeypatch.setenv("PRETEND_HOLD_ABOVE", "0.02")
+    monkeypatch.setenv("PRETEND_HOLD_IN", "evaluation")
+    process = pretend.start(parameters={"optimizer.lr": {"values": [0.03]}})
+    pretend.wait_for("holds", 1)
+    pretend.go()
+    os.kill(children_of(process.pid)[0], signal.SIGKILL)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    folder = load_config([*pretend.words, "optimizer.lr=0.03"]).folder
+    assert (folder / "results.json").is_file() and (folder / "metrics.csv").read_text().count("val/loss") == FULL
+
+
+def test_a_run_that_was_trained_and_not_evaluated_is_evaluated(pretend):
+    folder = pretend.by_hand("optimizer.lr=0.003")
+    (folder / "results.json").unlink()
+    pretend.run()
+    assert (folder / "results.json").is_file() and (folder / "metrics.csv").read_text().count("val/loss") == FULL
+
+
 @pytest.mark.slow
 def test_a_training_that_is_always_killed_has_failed(pretend, monkeypatch):
     monkeypatch.setenv("PRETEND_HOLD_ABOVE", "0.02")

@@ -9,8 +9,8 @@ import yaml
 from ..config import PLACES
 from ..errors import UserError
 from ..files import replacing
-from ..run import portable
-from .measured import CONFIG, CURVES, RESULTS, Measured, State, label, read_record
+from ..run import RESULTS, portable
+from .measured import CONFIG, CURVES, Measured, State, label, read_record
 from .paper_table import read_rows
 from .reproduce import check_words
 

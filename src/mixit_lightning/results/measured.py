@@ -15,11 +15,11 @@ from ..config import PLACES, ROOT, data_variable, load_config, parse
 from ..errors import UserError
 from ..files import replacing
 from ..reading import read_yaml
-from ..run import TRAINING_RECORD, differences, digest, look_up, portable
+from ..run import RESULTS, TRAINING_RECORD, differences, digest, look_up, portable
 from .paper_table import Row, Table, read_rows
 from .records import read_results
 
-CONFIG, RESULTS, CURVES = "config.yaml", "results.json", "metrics.csv"
+CONFIG, CURVES = "config.yaml", "metrics.csv"
 
 RELIED_ON = ("metrics", "num_examples", "selection_rule")
 """Entries of a results.json that a table needs."""

@@ -270,7 +270,7 @@ class Engine:
     def begin(self, training: Training) -> None:
         """Start a training, unless its folder says all there is to know."""
         about = f"{training.name}: {' '.join(training.swept)}" if training.swept else training.name
-        if training.trained():
+        if training.evaluated():
             say(f"{about}: was trained before, in {training.folder}")
             self.conclude(training)
             return
@@ -305,7 +305,7 @@ class Engine:
         self.durations.append(time.monotonic() - training.began)
         status = training.process.returncode if training.process is not None else None
         lost = status is None or status < 0
-        if lost and training.told_to_stop is None and not training.started_again and not training.trained():
+        if lost and training.told_to_stop is None and not training.started_again and not training.evaluated():
             # Killed from outside, which says nothing about its settings: once more, from its checkpoint.
             say(f"{training.name}: was killed; once more, from its checkpoint")
             training.started_again, training.process = True, None

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from ..config import Config
 from ..reading import read_yaml
-from ..run import TRAINING_RECORD, differences
+from ..run import RESULTS, TRAINING_RECORD, differences
 
 if TYPE_CHECKING:  # slow to import
     from optuna import Trial
@@ -55,6 +55,10 @@ class Training:
         if not ((self.folder / TRAINING_RECORD).is_file() and path.is_file()):
             return False
         return not differences(read_yaml(path), self.config.plain())
+
+    def evaluated(self) -> bool:
+        """Whether nothing is left to be done: trained, and its results are there."""
+        return self.trained() and (self.folder / RESULTS).is_file()
 
     def start(self, environment: dict[str, str]) -> None:
         """Start, or go on from the checkpoint; where an earlier engine's training still runs, leave it to it."""

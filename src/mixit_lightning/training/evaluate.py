@@ -23,7 +23,7 @@ from ..files import replacing, written
 from ..metrics import MoMi, Scoring, momi
 from ..objectives import Objective
 from ..results.records import read_training
-from ..run import TRAINING_RECORD, provenance
+from ..run import RESULTS, TRAINING_RECORD, provenance
 from .checkpoints import load_checkpoint
 from .dashboard import dashboard_of
 from .train import build_module
@@ -97,7 +97,7 @@ def write_results(config: Config) -> None:
         }
     if settings.note:
         record["note"] = settings.note
-    with replacing(config.folder / "results.json") as partial:
+    with replacing(config.folder / RESULTS) as partial:
         partial.write_text(json.dumps(record, indent=2) + "\n")
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -76,6 +77,11 @@ HARMLESS = re.compile(
 )
 """What anyone may ask for, in a sweep or on the command line: classes of these, and nothing that could be code."""
 
+ANYWHERE = "anywhere"
+
+DOING = re.compile(r"^(preparation|proposals):(.*?)(?=^[^\s#]|\Z)", re.MULTILINE | re.DOTALL)
+"""Settings of a recipe that describe no part of a run but what is done, with all that stands below them."""
+
 PROPOSED = "proposed"
 """Value of a setting that a recipe's `proposals` is asked for."""
 
@@ -128,12 +134,14 @@ def check_targets(described: Any, key: str) -> None:
     Raises:
         UserError: with the key.
     """
+    if isinstance(described, str) and "${" in described:  # Hydra would look it up, after this has been checked
+        raise UserError(f"{key}={described[:50]}: ${{ is left of what was looked up; write the value itself")
     if isinstance(described, dict):
         target = described.get("_target_")
-        if "_target_" in described and not (
-            isinstance(target, str) and (target in known_targets(ROOT) or HARMLESS.fullmatch(target))
-        ):
-            raise UserError(f"{key}._target_={target}: no file of conf/ or recipes/ has it; write it there to trust it")
+        trusted = known_targets(ROOT).get(target, set()) if isinstance(target, str) else set()
+        if "_target_" in described and not (trusted & {key, ANYWHERE} or HARMLESS.fullmatch(str(target))):
+            why = f"stands only for {', '.join(sorted(trusted))}" if trusted else "no file of conf/ or recipes/ has it"
+            raise UserError(f"{key}._target_={target}: {why}; write it there to trust it")
     if isinstance(described, list):
         described = dict(enumerate(described))
     for name, part in described.items() if isinstance(described, dict) else ():
@@ -141,10 +149,22 @@ def check_targets(described: Any, key: str) -> None:
 
 
 @cache
-def known_targets(root: Path) -> frozenset[str]:
-    """Every `_target_` that a file of `conf/` or a recipe has."""
-    texts = (path.read_text(encoding="utf-8", errors="replace") for path in files_of_settings(root))
-    return frozenset(target for text in texts for target in re.findall(r"\b_target_:\s*([\w.]+)", text))
+def known_targets(root: Path) -> dict[str, set[str]]:
+    """Every `_target_` that a file of `conf/` or a recipe has, and the keys that may have it.
+
+    Parts, such as a separator, may stand anywhere; what a command does, such as packing, only as its own.
+    """
+    known = defaultdict(set)
+    for path in files_of_settings(root):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if path.parent == root / "conf" and path.stem != "config":
+            parts = {path.stem: text}
+        else:
+            parts = {**dict(DOING.findall(text)), ANYWHERE: DOING.sub("", text)}
+        for key, part in parts.items():
+            for target in re.findall(r"\b_target_:\s*([\w.]+)", part):
+                known[target].add(key)
+    return dict(known)
 
 
 def recipe_names() -> list[str]:

@@ -71,6 +71,7 @@ def check_sweep(config: Any) -> None:
             check_parameter(specification, method)
         except UserError as error:
             raise UserError(f"parameters.{key}: {error}") from error
+        check_key(key, "parameters")
         if key in map(key_of, config["command"]):
             raise UserError(f"parameters.{key}: the command sets it too")
     metric = config.get("metric")
@@ -97,6 +98,18 @@ def check_command(command: Any) -> None:
         raise UserError(form)
     if wrong := [part for part in command[3:-1] if "=" not in part]:
         raise UserError(f"{form}, but has {wrong[0]}")
+    for part in command[3:-1]:
+        check_key(key_of(part), "command")
+
+
+def check_key(key: str, where: str) -> None:
+    """Refuse what is for the machine that runs the sweep to say, as a sweep may be a stranger's.
+
+    Raises:
+        UserError: it is about the launcher, which runs lines of shell.
+    """
+    if key.lstrip("+~").partition(".")[0].partition("@")[0] == "launcher":
+        raise UserError(f"{where}: {key}: a sweep cannot say how its runs are launched; leave it out")
 
 
 def check_parameter(specification: Any, method: str) -> None:

@@ -101,10 +101,10 @@ class Training:
 
 def start_training(words: Sequence[str], log: IO[bytes], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
     """`mixit train` as a process of its own, whose output goes to a file."""
-    # A bar would fill the file; it is of no consequence for the run or its name.
-    command = [sys.executable, "-m", "mixit_lightning.cli", "train", "trainer.enable_progress_bar=false"]
+    # A bar would fill the file, and a job would be gone at once; neither is of consequence for the run or its name.
+    here = ["trainer.enable_progress_bar=false", "launcher=here"]
     return subprocess.Popen(
-        [*command, *words],
+        [sys.executable, "-m", "mixit_lightning.cli", "train", *here, *words],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,

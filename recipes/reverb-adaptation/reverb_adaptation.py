@@ -63,12 +63,14 @@ class ReverbAdaptation(MixtureDataModule):
 
         With a limit on validation batches, as of `debug=fast`, the latter may be left out.
         """
-        size, parts = self.evaluation_batch_size, []
+        parts = []
         if self.labelled_share < 1:
-            parts.append(EvaluationDataset(self.evaluation["valid"], size, self.num_mixtures))
+            unlabelled = self.evaluation["valid"]
+            parts.append(EvaluationDataset(unlabelled, self.fair_batch_size(unlabelled), self.num_mixtures))
         if self.labelled_share > 0:
-            parts.append(EvaluationDataset(self.labelled.evaluation["valid"], size, num_mixtures=1))
-        return DataLoader(ConcatDataset(parts), batch_size=None, num_workers=self.num_workers)
+            labelled = self.labelled.evaluation["valid"]
+            parts.append(EvaluationDataset(labelled, self.fair_batch_size(labelled), num_mixtures=1))
+        return self.loader_of(ConcatDataset(parts))
 
     def domains(self) -> dict[str, MixtureDataModule]:
         """All of them are tested."""

@@ -23,6 +23,7 @@ def run_train(overrides: Sequence[str]) -> None:
     from .processes import join, rank
     from .training.dashboard import dashboard_of
     from .training.evaluate import evaluate
+    from .training.faults import explaining
     from .training.train import train
 
     config = load_config(overrides)
@@ -30,7 +31,7 @@ def run_train(overrides: Sequence[str]) -> None:
     if "_target_" in config.settings.launcher:
         build(config.settings, "launcher", _convert_="all").submit(config, overrides)
         return
-    with stoppable():
+    with stoppable(), explaining(config.folder):
         join(config.settings)
         with dashboard_of(config):
             train(config)
@@ -94,9 +95,10 @@ def run_evaluate(overrides: Sequence[str]) -> None:
     from .config import load_config
     from .processes import join, rank
     from .training.evaluate import evaluate
+    from .training.faults import explaining
 
     config = load_config(overrides)
-    with stoppable():
+    with stoppable(), explaining(config.folder):
         join(config.settings)
         evaluate(config)
         if rank() == 0:

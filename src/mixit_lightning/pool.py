@@ -2,11 +2,13 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from typing import TypeVar
 
 from .errors import UserError
@@ -33,7 +35,7 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> I
     Raises:
         ProcessDied: while the results are awaited.
     """
-    pool = ProcessPoolExecutor(min(num_cores(), len(items)), get_context("fork"))
+    pool = ProcessPoolExecutor(min(num_cores(), len(items)), get_context("fork"), end_with_parent)
     try:
         with unheard():
             numbers = {pool.submit(function, item): number for number, item in enumerate(items)}
@@ -44,6 +46,18 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> I
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def end_with_parent() -> None:
+    """Let this process end when the one that forked it has, which may have been killed."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 import os
 import sys
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, distributed
 
+from .config import first_line
 from .errors import UserError
 
 
@@ -20,12 +21,16 @@ def join(settings: DictConfig) -> None:
     Raises:
         UserError: there are several processes, but not `trainer=ddp`; or they could not meet.
     """
-    count = int(os.environ.get("WORLD_SIZE", 1)) if distributed.is_torchelastic_launched() else 1
+    started = started_processes()
     if "strategy" not in settings.trainer:
-        if count > 1:
-            raise UserError(f"torchrun started {count} processes, each of which would train alone; give trainer=ddp")
+        if started and started.machines * started.local > 1:
+            raise UserError(
+                f"{started.by} started {started.machines * started.local} processes, each of which would train alone; "
+                "give trainer=ddp"
+            )
         return
-    count_processes(settings)
+    if started:
+        started.put_into(settings)
     from lightning.fabric import Fabric
     from lightning.fabric.strategies import DDPStrategy
 
@@ -34,30 +39,63 @@ def join(settings: DictConfig) -> None:
     try:
         Fabric(strategy=DDPStrategy(timeout=timeout), plugins=environment(), **layout).launch()
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"trainer=ddp: the processes could not meet ({str(error).splitlines()[0]})") from error
+        raise UserError(f"trainer=ddp: the processes could not meet ({first_line(error)})") from error
     if rank():
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for as long as the process lives
 
 
-def count_processes(settings: DictConfig) -> None:
-    """Put the numbers of machines, and of processes on each, into the config, where torchrun or srun set them."""
+class Started(NamedTuple):
+    """Processes that another program has started."""
+
+    by: str
+    machines: int
+    local: int
+    """Of each machine."""
+
+    def put_into(self, settings: DictConfig) -> None:
+        """Put the numbers into a config.
+
+        Raises:
+            UserError: it asks for other numbers.
+        """
+        for key, usual, number in (("devices", "auto", self.local), ("num_nodes", 1, self.machines)):
+            if settings.trainer[key] not in (usual, number):
+                raise UserError(
+                    f"trainer.{key}={settings.trainer[key]}: {self.by} started {self.local} processes on each of "
+                    f"{self.machines} machines; leave it out, or have it start as many"
+                )
+            settings.trainer[key] = number
+
+
+def started_processes() -> Started | None:
+    """What torchrun or srun has started; None for a process of its own.
+
+    Raises:
+        UserError: srun was not told how many go on each machine.
+    """
     if distributed.is_torchelastic_launched():
         local = int(os.environ["LOCAL_WORLD_SIZE"])
-        machines = int(os.environ["WORLD_SIZE"]) // local
-    elif environment():
+        return Started("torchrun", int(os.environ["WORLD_SIZE"]) // local, local)
+    if environment():
         machines = int(os.environ["SLURM_NNODES"])
-        local = int(os.environ["SLURM_NTASKS"]) // machines
-    else:
-        return
-    OmegaConf.update(settings, "trainer.devices", local)
-    OmegaConf.update(settings, "trainer.num_nodes", machines)
+        return Started("srun", machines, int(os.environ["SLURM_NTASKS"]) // machines)
+    return None
 
 
 def environment() -> list[Any]:
-    """The plugin for processes that srun started: requeueing is the job's, see `launcher=slurm`."""
+    """The plugin for processes that srun started: requeueing is the job's, see `launcher=slurm`.
+
+    Raises:
+        UserError: srun was not told how many go on each machine.
+    """
     from lightning.fabric.plugins.environments import SLURMEnvironment
 
-    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+    if distributed.is_torchelastic_launched() or not SLURMEnvironment.detect():
+        return []
+    try:
+        return [SLURMEnvironment(auto_requeue=False)]
+    except RuntimeError as error:
+        raise UserError(f"srun: {first_line(error)}") from error
 
 
 def together() -> bool:

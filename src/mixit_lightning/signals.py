@@ -1,9 +1,11 @@
 """Being asked to stop, by ctrl-C or by a scheduler: training then saves what it has before it ends."""
 
+import os
 import signal
+import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 STOPPED = 75
@@ -48,7 +50,9 @@ class StopRequest:
         if not self.waiting or (again and number == signal.SIGINT):
             raise Stopped(number)
         if not again:
-            print(f"{signal.Signals(number).name}: stops as soon as this step is saved", flush=True)
+            say(f"{signal.Signals(number).name}: stops as soon as this step is saved")
+            if number == signal.SIGINT:
+                leave_pipe()
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
@@ -58,6 +62,21 @@ class StopRequest:
             yield
         finally:
             self.waiting = False
+
+
+def say(text: str) -> None:
+    """Print where a handler may, whatever it has interrupted and whoever has gone."""
+    with suppress(OSError):
+        os.write(2, f"{text}\n".encode())
+
+
+def leave_pipe() -> None:
+    """Let nothing more go down a pipe: ctrl-C ends the other program too, as in `mixit train ... | tee log`.
+
+    What was printed then would end training before it has saved.
+    """
+    if stat.S_ISFIFO(os.fstat(1).st_mode):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 REQUEST = StopRequest()

@@ -11,7 +11,7 @@ import pytest
 
 from mixit_lightning import pool
 from mixit_lightning.errors import UserError
-from mixit_lightning.files import replacing
+from mixit_lightning.files import CannotWrite, replacing
 from mixit_lightning.preparation import Job, jobs, run_jobs
 from mixit_lightning.preparation.jobs import JOURNAL, ProgressBar
 
@@ -190,6 +190,15 @@ def test_a_process_that_is_killed_is_an_error_and_the_same_call_goes_on(job, out
         run_jobs([job("a1"), Job("", [out / "b" / "lost"], 1, die), job("a2")], out)
     run_jobs([job("a1"), job("a2")], out)
     assert (out / "a" / "a2").read_text() == "first"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_a_full_disk_under_the_journal_is_one_error(job, out, monkeypatch):
+    monkeypatch.setattr(jobs, "read_journal", lambda path: {})  # as what is always full can be read without end
+    out.mkdir()
+    (out / JOURNAL).symlink_to("/dev/full")
+    with pytest.raises(CannotWrite, match=r"preparation\.jsonl: cannot be written"):
+        run_jobs([job("a1")], out)
 
 
 def test_two_jobs_that_make_the_same_file_are_refused(job, out, tallies):

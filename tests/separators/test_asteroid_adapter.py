@@ -48,6 +48,7 @@ def test_exchanged_layers_compute_what_asteroid_computes(name):
             parameter += 0.1 * torch.randn_like(parameter)
     ours = AsteroidSeparator(copy.deepcopy(theirs), "none").eval()
     assert list(ours.network.state_dict()) == list(theirs.state_dict())
+    ours.requires_grad_()  # what is frozen has no gradient in theirs
     mixture = torch.randn(2, 1203)
     results, expected = ours(mixture), theirs(mixture)
     torch.testing.assert_close(results, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
@@ -59,6 +60,17 @@ def test_exchanged_layers_compute_what_asteroid_computes(name):
     largest = max(gradient.abs().max().item() for gradient in gradients[1] if gradient is not None)
     for our_gradient, their_gradient in zip(*gradients, strict=True):
         torch.testing.assert_close(our_gradient, their_gradient, rtol=0, atol=1e-5 * largest)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_all_that_is_trained_has_a_gradient(name):
+    """As processes that train together wait for the gradients of all parameters."""
+    separator = AsteroidSeparator(network(name))
+    separator(torch.randn(2, 1203)).square().sum().backward()
+    trained = {key: parameter for key, parameter in separator.named_parameters() if parameter.requires_grad}
+    assert [key for key, parameter in trained.items() if parameter.grad is None] == []
+    frozen = separator.state_dict().keys() - trained.keys()
+    assert all("res_conv" in key for key in frozen if key in dict(separator.named_parameters()))
 
 
 @pytest.mark.parametrize(

@@ -260,10 +260,58 @@ def test_a_process_that_no_longer_answers_is_waited_for_no_longer_than_the_timeo
     assert "another process of this training does not answer" in err and "Traceback" not in err
 
 
+SPOIL = """
+import os, sys
+from mixit_lightning.cli import main
+from mixit_lightning.data.batches import TrainingDataset
+
+get, taken = TrainingDataset.__getitem__, []
+
+def spoiled(dataset, drawing):
+    batch = get(dataset, drawing)
+    taken.append(batch)
+    if os.environ.get("LOCAL_RANK") == "1" and len(taken) == 3:
+        batch.mixtures[-1] = float("nan")
+        print("spoiled:", batch.names[-1], file=sys.stderr, flush=True)
+    return batch
+
+TrainingDataset.__getitem__ = spoiled
+sys.exit(main(sys.argv[1:]))
+"""
+"""As the command, but the second process has a recording of no numbers in its third batch."""
+
+
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_in_one_process_ends_all_with_its_recordings(tmp_path):
-    words = [*SETTINGS, "datamodule.steps_per_epoch=10", *TWO, "optimizer.lr=1e30", "trainer.gradient_clip_val=1e30"]
-    process = start(words, tmp_path)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 1, out + err
-    assert "is not finite at step" in err and "Traceback" not in err
+    (tmp_path / "spoil.py").write_text(SPOIL)
+    words = [*SETTINGS, "datamodule.steps_per_epoch=10", *TWO, f"runs={tmp_path / 'runs'}"]
+    err = run(sys.executable, str(tmp_path / "spoil.py"), "train", *words, status=1).stderr
+    (name,) = {line.removeprefix("spoiled: ") for line in err.splitlines() if line.startswith("spoiled: ")}
+    (said,) = {line for line in err.splitlines() if line.startswith("mixit: ")}
+    assert "is not finite at step" in said and name in said and "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_fewer_batches_of_validation_than_processes_are_made_smaller(tmp_path):
+    words = [*SETTINGS, "trainer.max_steps=4", "datamodule.steps_per_epoch=2", "datamodule.evaluation_batch_size=8"]
+    run(*MIXIT, "train", *words, f"runs={tmp_path / 'one'}")
+    run(*MIXIT, "train", *words, *TWO, f"runs={tmp_path / 'two'}")
+    assert_same_results(tmp_path / "one", tmp_path / "two")
+    few = ["datamodule.validation_counts=[0,1]", f"runs={tmp_path / 'few'}"]
+    done = run(*MIXIT, "train", *words, *TWO, *few, status=1)
+    assert "2 processes cannot share 1 batches of validation" in done.stderr and "Traceback" not in done.stderr
+    assert not list((tmp_path / "few").rglob("config.yaml"))
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_in_the_evaluation_ends_the_others_with_a_message(tmp_path):
+    words = [*SETTINGS, "trainer.max_steps=4", "datamodule.steps_per_epoch=4", "datamodule.test_counts=[200,400]", *TWO]
+    process = start(words, tmp_path, "trainer.max_steps=4")
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("*/*/training.json")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(group(process)[-1], signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "another process of this training has ended" in err and "Traceback" not in err

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from lightning.pytorch.loops.fit_loop import _FitLoop
 
 from mixit_lightning.cli import main
 from mixit_lightning.errors import UserError
@@ -117,6 +118,53 @@ def test_a_run_whose_last_checkpoint_is_damaged_goes_on_from_the_one_before(tiny
     assert ("going on from previous.ckpt" in capsys.readouterr().out) == (damage == "cut off")
     assert_same_weights(unbroken, weights(folder))
     assert [row["step"] for row in rows_of(folder) if row["metric"] == "train/loss"] == [str(n) for n in range(1, 13)]
+
+
+class Killed(BaseException):
+    """As if nothing came after it."""
+
+
+def test_a_damaged_checkpoint_is_set_aside_so_that_the_good_one_is_kept(tiny, monkeypatch):
+    """Else the first new one would push it over the only good one, and a kill right then leave none."""
+    folder = train(tiny(*STEPS)) / "checkpoints"
+    (folder.parent / "training.json").unlink()
+    (folder / "last.ckpt").write_bytes(b"damaged")
+    replace = os.replace
+
+    def kill(partial, path):
+        if str(path).endswith("last.ckpt"):
+            raise Killed
+        replace(partial, path)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(os, "replace", kill)
+        train(tiny(*STEPS))
+    assert load_checkpoint(folder / "previous.ckpt")["global_step"] == 8
+    train(tiny(*STEPS))
+    assert load_checkpoint(folder / "last.ckpt")["global_step"] == 12
+    assert (folder / "last.damaged").read_bytes() == b"damaged"
+
+
+def test_a_checkpoint_is_not_blamed_for_what_comes_after_it(tiny, monkeypatch):
+    folder = train(tiny(*STEPS))
+    (folder / "training.json").unlink()
+
+    def fail(loop):
+        raise ValueError("nothing to load")
+
+    monkeypatch.setattr(_FitLoop, "setup_data", fail)
+    with pytest.raises(
+        UserError, match=r"last\.ckpt: training did not go on from it \(nothing to load\); if it could with"
+    ):
+        train(tiny(*STEPS))
+
+
+@pytest.mark.parametrize("accumulated", [3, 8])
+def test_epochs_that_end_between_two_steps_are_refused(tiny, accumulated):
+    with pytest.raises(
+        UserError, match=f"accumulate_grad_batches={accumulated}: .*divides datamodule.steps_per_epoch=4"
+    ):
+        train(tiny(*STEPS, f"+trainer.accumulate_grad_batches={accumulated}"))
 
 
 def test_a_full_disk_is_explained_and_leaves_what_was_saved_before(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import lightning
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from .. import processes
 from ..doctor.inventory import Inventory, Look
@@ -188,19 +188,28 @@ class MixtureDataModule(lightning.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[EvaluationBatch]:
         """The validation list."""
-        return self.evaluation_dataloader("valid", self.evaluation_batch_size)
+        return self.evaluation_dataloader("valid", self.fair_batch_size(self.evaluation["valid"]))
+
+    def fair_batch_size(self, mixtures: EvaluationMixtures) -> int:
+        """`evaluation_batch_size`, or less where processes would else be left without a batch of a validation list."""
+        return max(1, min(self.evaluation_batch_size, len(mixtures) // processes.count()))
 
     def test_dataloader(self) -> DataLoader[EvaluationBatch]:
         """The test list."""
         return self.evaluation_dataloader("test", 1)
 
     def evaluation_dataloader(self, split: Split, batch_size: int) -> DataLoader[EvaluationBatch]:
-        """A fixed list in order; processes take turns at its batches, so that each is seen once."""
-        dataset = EvaluationDataset(self.evaluation[split], batch_size, self.num_mixtures, self.partners[split])
+        """A fixed list in order."""
+        return self.loader_of(
+            EvaluationDataset(self.evaluation[split], batch_size, self.num_mixtures, self.partners[split])
+        )
+
+    def loader_of(self, dataset: Dataset[EvaluationBatch]) -> DataLoader[EvaluationBatch]:
+        """Batches in order; processes take turns at them, so that each is seen once."""
         return DataLoader(
             dataset,
             batch_size=None,
-            sampler=range(processes.rank(), len(dataset), processes.count()),
+            sampler=range(processes.rank(), len(dataset), processes.count()),  # type: ignore[arg-type]
             num_workers=self.num_workers,
             worker_init_fn=leave_to_parent,
         )

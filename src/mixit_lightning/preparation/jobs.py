@@ -81,15 +81,15 @@ def make_all(waiting: dict[str, Job], journal: Path, told: dict[str, tuple[str, 
     names = [*waiting]
     with (
         side_by_side(make, [*waiting.values()]) as answers,
+        written(journal),  # which is tried once more when it is closed
         journal.open("a") as lines,
         ProgressBar("Preparing", len(waiting)) as progress,
     ):
         for number, answer in answers:
             name = names[number]
             told[name] = (waiting[name].key, answer)
-            with written(journal):
-                lines.write(json.dumps([name, *told[name]]) + "\n")
-                lines.flush()
+            lines.write(json.dumps([name, *told[name]]) + "\n")
+            lines.flush()
             progress.advance()
 
 

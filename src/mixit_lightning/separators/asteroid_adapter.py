@@ -10,7 +10,7 @@ class AsteroidSeparator(nn.Module):
     """A network of `asteroid.models` with mixture consistency: (batch, time) to (batch, output, time).
 
     The network is not copied, and some of its layers get a faster class with the same values, see `exchange_layers`;
-    its parameters and their names stay.
+    its parameters and their names stay, and those that do nothing are frozen, see `freeze_unused`.
 
     Args:
         network: such as ``asteroid.models.ConvTasNet(n_src=4, sample_rate=8000)``.
@@ -31,9 +31,13 @@ class AsteroidSeparator(nn.Module):
         self.mixture_consistency = check_kind(mixture_consistency, ("uniform", "magsq", "none"))
         self.num_outputs = _positive_integer_of(network, "masker.n_src", "number of outputs")
         self.sample_rate = _positive_integer_of(network, "sample_rate", "sample rate")
-        from mixit_lightning.separators.asteroid_layers import exchange_layers  # imports asteroid, which takes seconds
+        from mixit_lightning.separators.asteroid_layers import (
+            exchange_layers,
+            freeze_unused,
+        )  # imports asteroid: seconds
 
         exchange_layers(network)
+        freeze_unused(network)
         self.network = network
 
     def forward(self, mixture: Tensor) -> Tensor:

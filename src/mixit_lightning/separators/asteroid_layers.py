@@ -1,7 +1,7 @@
 """Asteroid's layers with the same parameters and values in fewer passes over the activations."""
 
 import torch
-from asteroid.masknn.convolutional import Conv1DBlock
+from asteroid.masknn.convolutional import Conv1DBlock, TDConvNet
 from asteroid.masknn.norms import GlobLN
 from asteroid.models.sudormrf import _Padder
 from torch import Tensor, nn
@@ -25,6 +25,17 @@ def exchange_layers(network: nn.Module) -> None:
             module.__class__ = FusedConv1DBlock
         elif type(module) is _Padder:
             module.__class__ = BranchlessPadder
+
+
+def freeze_unused(network: nn.Module) -> None:
+    """Freeze what the output does not depend on, as processes that train together wait for the gradients of the rest.
+
+    With skip connections the last block of Conv-TasNet has a way to a next one, which there is not.
+    """
+    for module in network.modules():
+        if type(module) is TDConvNet and module.skip_chan:
+            *_, last = module.TCN.children()  # type: ignore[union-attr, operator]
+            last.res_conv.requires_grad_(False)
 
 
 class FusedGlobLN(GlobLN):

@@ -7,20 +7,29 @@ from pathlib import Path
 
 import torch
 
-from ..config import first_line
 from ..errors import UserError
+from ..processes import together
 
 SIGNS = {
-    "DataLoader worker": (
+    "DataLoader worker (pid": (
         "a loading process has ended ({}); it may have been killed for lack of memory: free some, or lower "
         "datamodule.num_workers or datamodule.batch_size"
     ),
-    "connection closed by peer": "another process of this training has ended ({}); see what it says",
-    "connection reset by peer": "another process of this training has ended ({}); see what it says",
-    "timed out": "another process of this training does not answer ({}); see whether its machine is there",
     "no space left": "the disk is full ({}); make room",
 }
 """What engines say, and what it means to whoever trains."""
+
+SIGNS_OF_OTHERS = {
+    "connection closed by peer": "another process of this training has ended ({}); see what it says",
+    "connection reset by peer": "another process of this training has ended ({}); see what it says",
+    "application timeout": "another process of this training does not answer ({}); see whether its machine is there",
+    "timed out": "another process of this training does not answer ({}); see whether its machine is there",
+    "not used in producing the loss": (
+        "the loss does not depend on all parameters of the separator ({}); give "
+        "+trainer.strategy.find_unused_parameters=true"
+    ),
+}
+"""The same where several processes train together."""
 
 
 @contextmanager
@@ -43,12 +52,15 @@ def explaining(folder: Path) -> Iterator[None]:
 
 def meaning_of(error: RuntimeError | OSError, folder: Path) -> str | None:
     """What happened and what to do, None where nothing is known of it."""
-    said = first_line(error)
+    text = str(error)
+    if text.startswith("Caught "):  # in a loading process: its traceback, with the error in the last line
+        text = text.strip().rpartition("\n")[2]
+    said = text.strip().partition("\n")[0]
     if isinstance(error, torch.OutOfMemoryError):
         return "the GPU is out of memory; lower datamodule.batch_size or datamodule.duration"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         said = f"no space left for {error.filename or folder}"
-    for sign, meaning in SIGNS.items():
-        if sign.lower() in f"{error} {said}".lower():
+    for sign, meaning in (SIGNS | SIGNS_OF_OTHERS if together() else SIGNS).items():
+        if sign.lower() in f"{text} {said}".lower():
             return f"{meaning.format(said)}; the same command goes on from its last checkpoint"
     return None

@@ -22,16 +22,20 @@ class Stopping(Callback):
     def __init__(self, checkpoint: Path) -> None:
         self.checkpoint = checkpoint
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Lightning has taken SIGTERM, and would wait for the other processes in the middle of anything."""
-        REQUEST.take()
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Keep Lightning from taking SIGTERM next: it would wait for the other processes in the middle of anything."""
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save and stop between two steps."""
         between = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 and not trainer.is_last_batch
-        if between and trainer.global_step < trainer.max_steps and any_of(REQUEST.number is not None, pl_module.device):
+        if (
+            between
+            and trainer.global_step != trainer.max_steps
+            and any_of(REQUEST.number is not None, pl_module.device)
+        ):
             trainer._logger_connector.update_train_step_metrics()  # as Lightning does after this, for the curves
             trainer.save_checkpoint(self.checkpoint)
             raise Stopped(REQUEST.number)

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from .. import processes
 from ..config import PLACES, Config, build, first_line
+from ..data import MixtureDataModule
 from ..data.batches import TrainingSampler
 from ..doctor.diagnosis import examine_names
 from ..doctor.inventory import Inventory
@@ -21,8 +22,8 @@ from ..errors import UserError
 from ..files import replacing
 from ..memory import keep_freed_memory
 from ..run import TRAINING_RECORD, digest_of_run, open_run, portable, provenance
-from ..signals import REQUEST
-from .checkpoints import LAST, AtomicCheckpointIO, load_checkpoint, newest_checkpoint
+from ..signals import REQUEST, Stopped
+from .checkpoints import LAST, PREVIOUS, AtomicCheckpointIO, load_checkpoint, newest_checkpoint
 from .compilation import Compilation
 from .curves import CurvesLogger
 from .dashboard import Dashboard, dashboard_of, has_dashboard
@@ -52,12 +53,14 @@ def fit(config: Config, dashboard: Dashboard | None) -> Path:
     settings = config.settings
     origin = provenance()  # of the code that runs now, whatever is committed until it ends
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
-    datamodule = build(settings, "datamodule")
+    datamodule: MixtureDataModule = build(settings, "datamodule")
     datamodule.setup()
     for inventory in datamodule.inventories():
         consult(inventory)
     module = build_module(settings)
     sampler = datamodule.training_sampler()  # refuses what processes cannot share
+    check_accumulation(settings)
+    check_validation(datamodule)
     checkpoints = config.folder / "checkpoints"
     last = newest_checkpoint(checkpoints)
     if settings.warm_start and last is None:
@@ -71,6 +74,8 @@ def fit(config: Config, dashboard: Dashboard | None) -> Path:
     if last is not None and (config.folder / TRAINING_RECORD).exists():
         print(f"{config.folder}: this run is finished; move the folder away to train it again")
         return config.folder
+    if last is not None and last.name == PREVIOUS and processes.rank() == 0:
+        set_aside(checkpoints / LAST)  # or the next checkpoint would take the name of the only good one to it
     steps = load_checkpoint(last).get("global_step", 0) if last is not None else 0
     curves.rewind(steps)
     loggers: list[Logger] = [curves]
@@ -88,9 +93,62 @@ def fit(config: Config, dashboard: Dashboard | None) -> Path:
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         if last is None or trainer.global_step > steps:
             raise
-        raise UserError(f"{last}: no run can go on from it ({first_line(error)}); move it away") from error
-    if processes.rank():
-        return config.folder
+        if trainer._checkpoint_connector._loaded_checkpoint:  # for as long as its contents are taken over
+            raise UserError(f"{last}: no run can go on from it ({first_line(error)}); move it away") from error
+        raise UserError(
+            f"{last}: training did not go on from it ({first_line(error)}); if it could with other settings or as many "
+            "processes as before, give these, and otherwise it may be damaged: move it away"
+        ) from error
+    if processes.rank() == 0:
+        write_record(config, sampler, trainer, module, curves, origin)
+    if processes.any_of(REQUEST.number is not None, trainer.strategy.root_device):  # too late for a step to be saved
+        raise Stopped(REQUEST.number)
+    return config.folder
+
+
+def check_accumulation(settings: DictConfig) -> None:
+    """Refuse epochs that end between two steps, which Lightning would make there, of fewer batches.
+
+    Raises:
+        UserError: with both numbers.
+    """
+    accumulated, epoch = settings.trainer.get("accumulate_grad_batches", 1), settings.datamodule.steps_per_epoch
+    if not (isinstance(accumulated, int) and accumulated > 0 and epoch % accumulated == 0):
+        raise UserError(
+            f"trainer.accumulate_grad_batches={accumulated}: must be a whole number that divides "
+            f"datamodule.steps_per_epoch={epoch}"
+        )
+
+
+def check_validation(datamodule: MixtureDataModule) -> None:
+    """Refuse a validation list that is too short for all processes to take part, as Lightning would let them wait.
+
+    Raises:
+        UserError: with both numbers.
+    """
+    batches = len(datamodule.val_dataloader().dataset)  # type: ignore[arg-type]
+    if batches < processes.count():
+        raise UserError(
+            f"{processes.count()} processes cannot share {batches} batches of validation; take fewer, or more mixtures"
+        )
+
+
+def set_aside(checkpoint: Path) -> None:
+    """Rename a checkpoint that cannot be loaded, if there is one."""
+    if checkpoint.exists():
+        checkpoint.replace(checkpoint.with_suffix(".damaged"))
+
+
+def write_record(
+    config: Config,
+    sampler: TrainingSampler,
+    trainer: lightning.Trainer,
+    module: SeparationModule,
+    curves: CurvesLogger,
+    origin: dict[str, Any],
+) -> None:
+    """Write what training says of itself when it ends."""
+    settings = config.settings
     record = {"steps": trainer.global_step, "seconds": round(curves.seconds, 1), **origin}
     record["parameters"] = sum(parameter.numel() for parameter in module.separator.parameters())
     record["batch"] = batch_record(settings, sampler, trainer.global_step)
@@ -99,7 +157,6 @@ def fit(config: Config, dashboard: Dashboard | None) -> Path:
     record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     with replacing(config.folder / TRAINING_RECORD) as partial:
         partial.write_text(json.dumps(record, indent=2) + "\n")
-    return config.folder
 
 
 def batch_record(settings: DictConfig, sampler: TrainingSampler, steps: int) -> dict[str, Any]:

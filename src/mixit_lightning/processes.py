@@ -1,7 +1,11 @@
 """The processes that work together: Lightning starts them on one machine, torchrun or srun on several."""
 
 import os
+import subprocess
 import sys
+import threading
+import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -11,6 +15,10 @@ from torch import Tensor, distributed
 
 from .config import first_line
 from .errors import UserError
+from .signals import say
+
+GRACE = 10.0
+"""Seconds in which a process finds out by itself that another has died, and can say more about it."""
 
 
 def join(settings: DictConfig) -> None:
@@ -33,7 +41,9 @@ def join(settings: DictConfig) -> None:
         started.put_into(settings)
     from lightning.fabric import Fabric
     from lightning.fabric.strategies import DDPStrategy
+    from lightning.fabric.strategies.launchers import subprocess_script
 
+    subprocess_script._launch_process_observer = watch  # type: ignore[assignment] # Lightning's kills without a word
     timeout = timedelta(seconds=settings.trainer.strategy.timeout.seconds)
     layout: dict[str, Any] = {name: settings.trainer[name] for name in ("accelerator", "devices", "num_nodes")}
     try:
@@ -42,6 +52,26 @@ def join(settings: DictConfig) -> None:
         raise UserError(f"trainer=ddp: the processes could not meet ({first_line(error)})") from error
     if rank():
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for as long as the process lives
+
+
+def watch(others: "Sequence[subprocess.Popen[bytes]]") -> None:
+    """End this process where one that it started has died, as it may wait for that one for long."""
+
+    def look() -> None:
+        while not any(statuses := [other.poll() for other in others]):
+            if None not in statuses:
+                return
+            time.sleep(1)
+        time.sleep(GRACE)
+        say(
+            "mixit: another process of this training has ended; see what it says; the same command goes on from its "
+            "last checkpoint"
+        )
+        for other in others:
+            other.kill()
+        os._exit(1)
+
+    threading.Thread(target=look, daemon=True).start()
 
 
 class Started(NamedTuple):

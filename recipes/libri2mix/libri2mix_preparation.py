@@ -15,7 +15,7 @@ from rich.progress import track
 
 from libri2mix import PARTS
 from mixit_lightning.config import first_line
-from mixit_lightning.data.audio import read, read_header, reason, repeat
+from mixit_lightning.data.audio import check_regular, read, read_header, reason, repeat
 from mixit_lightning.errors import UserError
 from mixit_lightning.files import replacing
 from mixit_lightning.preparation import Job, run_jobs
@@ -199,6 +199,7 @@ def snr(signal: np.ndarray, rest: np.ndarray) -> float:
 
 def read_noise(path: Path, length: int) -> np.ndarray:
     """First channel of a noise, `length` samples; a shorter one is repeated with a cross-fade of half a second."""
+    check_regular(path)
     try:
         with soundfile.SoundFile(str(path)) as file:
             rate, noise = file.samplerate, file.read(length, dtype="float32", always_2d=True)[:, 0]

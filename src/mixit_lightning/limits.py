@@ -32,12 +32,13 @@ class Limits:
     """Of all channels, separated at once: 30 s of eleven channels at 192 kHz."""
     yaml_bytes: int = 2**18
     """Of a file of settings."""
-    yaml_values: int = 100_000
-    """In one, with all that its aliases stand for: a few lines can stand for thousands of millions."""
-    json_bytes: int = 2**26
-    """Of a JSON file."""
-    text_bytes: int = 2**28
-    """Of a list, which includes CSV."""
+    values: int = 100_000
+    """In one, or in a checkpoint beside its tensors, with all that aliases stand for: a few lines can stand for
+    thousands of millions."""
+    json_bytes: int = 2**24
+    """Of a JSON file, which can take twenty times as much memory, and of the description in a safetensors file."""
+    text_bytes: int = 2**26
+    """Of a list, which includes CSV, and can take ten times as much memory."""
     network_size: int = 10_000
     """Number that is given to the network of a checkpoint, unless its weights have such a size."""
 

@@ -1,8 +1,13 @@
 """Reading files of plain types that anyone may have written: within limits, and with errors that name the file."""
 
+import errno
 import itertools
 import json
+import os
+import stat
+import zipfile
 from collections.abc import Iterator
+from io import BufferedReader, BytesIO, FileIO, TextIOWrapper
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -21,14 +26,43 @@ def read_text(path: Path, kind: str = "text") -> str:
     Raises:
         UserError: it is none, is too large, or cannot be read.
     """
+    most = getattr(limits(), name := f"{kind.lower()}_bytes")
     try:
-        if (size := path.stat().st_size) > getattr(limits(), name := f"{kind.lower()}_bytes"):
-            raise UserError(f"{path}: has {size} bytes, more than {limit(name)}; give the right file, or raise it")
-        return path.read_text(encoding="utf-8")
+        with BufferedReader(open_regular(path)) as file:
+            content = file.read(most + 1)
+            if len(content) > most:
+                size = os.fstat(file.fileno()).st_size
+                raise UserError(f"{path}: has {size} bytes, more than {limit(name)}; give the right file, or raise it")
+        return TextIOWrapper(BytesIO(content), encoding="utf-8").read()  # whichever line ends
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not {kind} in UTF-8; give the right file, or make it again") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def open_regular(path: Path) -> FileIO:
+    """Open a file to be read, without a buffer, but nothing that may have no end: pipes are waited for, devices go on.
+
+    Raises:
+        OSError: it is one, or cannot be opened.
+    """
+    file = FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return file
+
+
+def check_archive(path: Path) -> None:
+    """Refuse an archive whose parts would be larger than the file: nobody who should write it compresses anything.
+
+    Raises:
+        ValueError: one would.
+        zipfile.BadZipFile: it is no archive.
+    """
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+            raise ValueError("its parts are larger than the file")
 
 
 def listed(name: str, where: str) -> str:
@@ -60,11 +94,20 @@ def read_yaml(path: Path) -> Any:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())[:500]})") from error
-    if next(itertools.islice(values(content), limits().yaml_values, None), None) is not None:
-        raise UserError(
-            f"{path}: its aliases stand for more values than {limit('yaml_values')}; write it without them, or raise it"
-        )
+    check_values(content, path)
     return content
+
+
+def check_values(content: Any, path: Path) -> None:
+    """Refuse plain types that stand for more than they should.
+
+    Raises:
+        UserError: they do.
+    """
+    if next(itertools.islice(values(content), limits().values, None), None) is not None:
+        raise UserError(
+            f"{path}: stands for more values than {limit('values')}, perhaps by aliases; give another, or raise it"
+        )
 
 
 def values(content: Any) -> Iterator[bool]:

@@ -294,11 +294,23 @@ def mutate_zip(content: bytes, rng: np.random.Generator) -> bytes:
         spot = pick(spots, rng)
         parts[place] = name, part[: spot + 1] + struct.pack("<I", pick(INTEGERS, rng)) + part[spot + 5 :]
     else:
-        parts.append(("archive/bomb", b"\0" * 2**26))
+        return mutate_weights(parts)
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED if how == 4 else zipfile.ZIP_STORED) as target:
+    with zipfile.ZipFile(file, "w") as target:
         for name, part in parts:
             target.writestr(name, part)
+    return file.getvalue()
+
+
+def mutate_weights(parts: list[tuple[str, bytes]]) -> bytes:
+    """The archive of a checkpoint in which a weight unfolds to more than a command may take."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as target:
+        for name, part in parts:
+            with target.open(name, "w", force_zip64=True) as stream:
+                stream.write(part)
+                for _ in range(80 if name.endswith("data/0") else 0):
+                    stream.write(bytes(2**24))
     return file.getvalue()
 
 
@@ -365,6 +377,67 @@ def npy_header(kind: str, shape: tuple[int, ...]) -> bytes:
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
     return file.getvalue()
+
+
+# Of shards.
+
+
+def mutate_shard(content: bytes, rng: np.random.Generator) -> bytes:
+    """A shard: its bytes, its footer, or a row of it."""
+    kind = rng.integers(4)
+    if kind == 0:
+        return mutate_bytes(content, rng)
+    if kind == 1:  # which says where everything is
+        (length,) = struct.unpack("<I", content[-8:-4])
+        return content[: -8 - length] + mutate_bytes(content[-8 - length : -8], rng) + content[-8:]
+    from pyarrow import BufferReader, Table
+    from pyarrow.parquet import ParquetFile, ParquetWriter
+
+    source = ParquetFile(BufferReader(content))
+    columns = source.schema_arrow
+    rows = source.read().to_pylist()
+    for row in rows if kind == 2 else [pick(rows, rng)]:
+        sound = row["audio"]["bytes"]
+        name, value = pick(
+            (
+                ("rms", pick((0.0, -1.0, 1e-300, 1e300, float("nan"), float("inf"), None), rng)),
+                ("start", pick((-1e300, float("nan"), float("inf"), None), rng)),
+                ("recording", pick((*WORDS, "a" * 10**6, None), rng)),
+                ("audio", pick((None, {"bytes": None, "path": None}, {"bytes": b"fLaC" * 1000, "path": "/a"}), rng)),
+                ("audio", {"bytes": mutate_bytes(sound, rng), "path": "../../../escaped"}),
+                ("audio", {"bytes": overwrite(sound, rng), "path": "a.flac"}),
+            ),
+            rng,
+        )
+        row[name] = value
+    file = io.BytesIO()
+    with ParquetWriter(file, columns, compression=pick(("NONE", "NONE", "ZSTD"), rng)) as writer:
+        for row in rows[: None if rng.random() < 0.8 else -1]:
+            writer.write_table(Table.from_pylist([row], columns))
+    return file.getvalue()
+
+
+NUMBERS = ("7", "-1", "2147483648", "1e999", "0.5", "null", "{}", "[]")
+"""Of recordings, as a catalogue may claim them."""
+
+
+def mutate_catalogue(content: bytes, rng: np.random.Generator) -> bytes:
+    """The catalogue of shards: as any JSON, or with millions of numbers or entries."""
+    kind = rng.integers(4)
+    if kind < 2:
+        return mutate_json(content, rng)
+    catalogue = json.loads(content)
+    shard = pick(catalogue["shards"], rng)
+    if kind == 2:
+        shard["recordings"] = "MANY"
+        return (
+            json.dumps(catalogue)
+            .encode()
+            .replace(b'"MANY"', f"[{','.join([pick(NUMBERS, rng)] * 3_000_000)}]".encode())
+        )
+    part = pick((catalogue, catalogue["hours"], catalogue["settings"], shard), rng)
+    part.update({str(number): None for number in range(1_000_000)})
+    return json.dumps(catalogue).encode()
 
 
 # Of what is typed.

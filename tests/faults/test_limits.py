@@ -5,10 +5,12 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from omegaconf import OmegaConf
 
 from mixit_lightning.cli import main
@@ -104,6 +106,31 @@ def test_what_no_file_of_the_checkout_describes_is_not_made(target):
 def test_nor_is_what_resolvers_or_lists_hide(word):
     with pytest.raises(UserError, match=r"optimizer\.x"):
         build(load_config([word]).settings, "optimizer")
+
+
+@pytest.mark.parametrize("escapes", range(1, 10))
+def test_nor_is_what_is_looked_up_again_and_again(escapes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    called = "${oc.create:{_target_: tempfile.mkdtemp, dir: .}}"
+    settings = load_config(["++optimizer.x='" + "\\" * escapes + called + "'"]).settings
+    with suppress(UserError, TypeError):  # the latter of the optimizer, which takes no x
+        build(settings, "optimizer")(torch.nn.Linear(1, 1).parameters())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("key", "target", "own"),
+    [
+        ("optimizer.x", "mixit_lightning.shards.packing.pack", "shard"),
+        ("datamodule.x", "mixit_lightning.sharing.export.export", "export"),
+        ("separator.x", "wsj0_2mix_preparation.prepare", "preparation"),
+        ("trainer.preparation", "fuss_preparation.prepare", "preparation"),
+    ],
+)
+def test_what_commands_do_is_done_by_them_alone(key, target, own):
+    settings = load_config([f"++{key}._target_={target}"]).settings
+    with pytest.raises(UserError, match=rf"{key}\._target_={target}: stands only for {own}; "):
+        build(settings, key.partition(".")[0])
 
 
 def test_nor_is_it_where_one_command_is_described(tmp_path):

@@ -1,7 +1,9 @@
 """Five hundred files that strangers may have spoiled: one line each that names the file, and nothing worse."""
 
+import hashlib
+import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,15 +15,17 @@ from mixit_lightning.config import ROOT
 from .mutations import (
     Mutation,
     mutate_bytes,
+    mutate_catalogue,
     mutate_checkpoint,
     mutate_json,
     mutate_rooms,
     mutate_safetensors,
+    mutate_shard,
     mutate_text,
     mutate_yaml,
     override,
 )
-from .valid import COUNTS, SMALL, SUBTYPES, TRAINING, make_all
+from .valid import COUNTS, SMALL, SUBTYPES, TRAINING, make_all, make_recordings
 from .worker import GROWTH, SECONDS, Outcome
 
 RUN = [*TRAINING, "runs=runs"]
@@ -30,7 +34,22 @@ WSJ0 = ["prepare", "recipe=wsj0-2mix", "wsj0=wsj0/wsj0", "lists=wsj0/lists", "da
 LIBRI = ["prepare", "recipe=libri2mix", "librispeech=libri", "wham=libri", "metadata=libri/metadata", "data=out"]
 OWN = ["recipe=own-recordings", "data=own", "runs=runs"]
 SEPARATE = ["separate", "input=own/own0.wav", "output=separated", "device=cpu"]
+SHARD = ["shard", "data=many", "output=shards", "seconds=0.5", "shortest=0.25", "sample_rate=8000", "index=index"]
+SHARDS = ["recipe=shards", "data=shards", "runs=runs"]
+TRAIN_ON_SHARDS = ["train", *SHARDS, *QUICK[:-1], "datamodule.validation_count=2", "datamodule.test_count=2"]
 SWEEP = ["sweep", "sweep=mine.yaml", "engine=local", "count=1", *RUN]
+
+
+SPOILED_SHARD = "shards/train-00000.parquet"
+
+
+def enter(shard: Path) -> None:
+    """Correct size and checksum of a shard in its catalogue."""
+    path, content = shard.with_name("catalogue.json"), shard.read_bytes()
+    catalogue = json.loads(path.read_text())
+    (entry,) = (entry for entry in catalogue["shards"] if entry["name"] == shard.name)
+    entry |= {"bytes": max(1, len(content)), "sha256": hashlib.sha256(content).hexdigest()}
+    path.write_text(json.dumps(catalogue))
 
 
 class Kind(NamedTuple):
@@ -48,6 +67,8 @@ class Kind(NamedTuple):
     """A command that goes before."""
     names: tuple[str, ...] = ()
     """What a message may name instead of the file."""
+    after: Callable[[Path], None] = lambda path: None
+    """Makes what stands beside the file agree with it."""
 
 
 def kinds() -> dict[str, Kind]:
@@ -182,6 +203,13 @@ def kinds() -> dict[str, Kind]:
             ([*SEPARATE, "checkpoint=network/model.safetensors"],),
             before=[*SEPARATE, "checkpoint=network/model.safetensors"],
         ),
+        "catalogue of shards": Kind(
+            24, ("shards",), "shards/catalogue.json", mutate_catalogue, (TRAIN_ON_SHARDS, ["doctor", *SHARDS])
+        ),
+        "shard": Kind(8, ("shards",), SPOILED_SHARD, mutate_shard, (TRAIN_ON_SHARDS, ["doctor", *SHARDS])),
+        "shard that is in the catalogue": Kind(
+            24, ("shards",), SPOILED_SHARD, mutate_shard, (TRAIN_ON_SHARDS, ["doctor", *SHARDS]), after=enter
+        ),
         "rooms": Kind(16, ("rooms",), "rooms/rooms.npz", mutate_rooms, (["train", *RUN, "rooms=rooms/rooms.npz"],)),
     }
     return found
@@ -212,7 +240,17 @@ KEYS = [
 CASES = [(kind, number) for kind in KINDS for number in range(KINDS[kind].count)]
 CASES += [("command line", number) for number in range(OVERRIDES)]
 
-QUICK_KINDS = ("separate", "list of wsj0", "levels", "metadata", "safetensors", "config of a n", "table", "command")
+QUICK_KINDS = (
+    "separate",
+    "list of wsj0",
+    "levels",
+    "metadata",
+    "safetensors",
+    "config of a n",
+    "table",
+    "command",
+    "shard",
+)
 """Beginnings of names."""
 
 ONCE_FAILED = {
@@ -225,6 +263,7 @@ ONCE_FAILED = {
     "metadata of libri2mix": (26,),
     "record of a training": (0, 3, 5, 7),
     "results of a run": (9, 10),
+    "shard that is in the catalogue": (1,),
     "settings of a recipe": (1, 3, 5, 6, 8, 9, 10, 12, 13, 14, 16, 17, 19),
     "settings of this machine": (0, 1, 2, 4, 5, 6, 8),
     "sweep": (3, 23),
@@ -246,6 +285,9 @@ def parameters() -> Iterator[object]:
 def valid(tmp_path_factory, worker) -> Path:
     """Valid files of every kind."""
     folder = make_all(tmp_path_factory.mktemp("valid"))
+    make_recordings(folder / "many", 14)
+    outcome = worker.run(SHARD, folder)
+    assert outcome.status == 0, outcome.err
     shutil.copytree(ROOT / "conf", folder / "root" / "conf", ignore=shutil.ignore_patterns("local"))
     recipe = folder / "root" / "recipes" / "synthetic"
     shutil.copytree(ROOT / "recipes" / "synthetic", recipe, ignore=shutil.ignore_patterns("results", "__pycache__"))
@@ -314,6 +356,7 @@ def lay_out(request, worker, valid, place, of, change) -> tuple[dict[str, str], 
         assert outcome.status == 0, outcome.err
     (path,) = place.glob(of.spoiled)
     path.write_bytes(change(path.read_bytes()))
+    of.after(path)
     (folder,) = place.glob("runs/synthetic/*") if "runs" in of.trees else (place,)
     return {"RUN": str(folder), "SPOILED": str(path)}, place / "root" if "root" in of.trees else None
 

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from mixit_lightning.errors import UserError
+from mixit_lightning.shards import cache as caches
 from mixit_lightning.shards import storage as storages
 from mixit_lightning.shards.cache import Cache
 from mixit_lightning.shards.catalogue import read_catalogue
@@ -122,9 +123,67 @@ def test_a_folder_is_read_in_place_and_compared(packed, shards, tmp_path):
     folder = shutil.copytree(packed, tmp_path / "shards")
     local = Cache(Storage(str(folder), 0), tmp_path / "cache", 1.0)
     assert local.path(shards[0]) == folder / shards[0].name and not local.folder.exists()
+    (folder / shards[2].name).unlink()
+    os.mkfifo(folder / shards[2].name)
+    with pytest.raises(UserError, match=rf"{shards[2].name}: cannot be read \(no regular file\)"):
+        local.path(shards[2])
     spoil(folder / shards[1].name)
     with pytest.raises(UserError, match="is damaged"):
         local.path(shards[1])
+
+
+def test_a_shard_that_was_damaged_on_this_machine_is_fetched_anew(cache, remote, shards, packed):
+    spoil(cache.path(shards[0]))
+    assert Cache(remote, cache.folder, 1.0).path(shards[0]).read_bytes() == (packed / shards[0].name).read_bytes()
+    assert len(remote.read_names) == 2
+
+
+def test_a_shard_is_compared_once_in_a_process(cache, remote, shards, monkeypatch):
+    cache.path(shards[0])
+    again = Cache(remote, cache.folder, 1.0)
+    again.path(shards[0])
+    monkeypatch.setattr(caches, "hashlib", None)
+    for one in (cache, again):
+        one.path(shards[0])
+    assert len(remote.read_names) == 1
+
+
+@pytest.mark.parametrize("removals", [1, 2])
+def test_a_shard_that_another_process_removes_is_fetched_again(cache, remote, shards, monkeypatch, removals):
+    removing(cache, monkeypatch, removals)
+    cache.open(shards[0], 8000).crop(0, 0.5, 100)
+    assert len(remote.read_names) == removals + 1
+
+
+def test_not_for_ever(cache, remote, shards, monkeypatch):
+    removing(cache, monkeypatch, 1000)
+    with pytest.raises(UserError, match="cannot be read as a shard"):
+        cache.open(shards[0], 8000)
+    assert len(remote.read_names) == 3
+
+
+def removing(cache, monkeypatch, times):
+    """Remove shards as soon as the cache has said where they are."""
+    path, left = cache.path, [None] * times
+
+    def spy(shard):
+        found = path(shard)
+        if left:
+            left.pop()
+            found.unlink()
+        return found
+
+    monkeypatch.setattr(cache, "path", spy)
+
+
+def test_what_killed_processes_left_is_removed_after_a_day(cache, shards):
+    cache.folder.mkdir()
+    old, new = (cache.folder / f"{letter * 64}.parquet.partial" for letter in "ab")
+    for path in (old, new):
+        path.write_bytes(bytes(100))
+    os.utime(old, (0, time.time() - 90_000))
+    cache.path(shards[0])
+    assert not old.exists() and new.exists()
 
 
 def test_the_least_recently_used_make_room_but_never_those_that_are_needed(cache, shards):

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from mixit_lightning.data.crops import Channel
+from mixit_lightning.shards import packing
 from mixit_lightning.shards.packing import cut
 
 from .conftest import SMALL, make_recordings
@@ -194,3 +195,9 @@ def test_a_list_that_is_none(pack, tmp_path, capsys, name, text, message):
     (tmp_path / name).write_text(text)
     assert pack(tmp_path / "out", data=tmp_path / name) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_shard_of_more_segments_than_can_be_read_is_not_made(pack, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(packing, "MOST_ROWS", 1)
+    assert pack(tmp_path / "out") == 1
+    assert "shard_megabytes=0.1: gives " in capsys.readouterr().err and not (tmp_path / "out").exists()

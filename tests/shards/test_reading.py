@@ -10,9 +10,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import soundfile
+from pydantic import ValidationError
 
 from mixit_lightning.errors import UserError
-from mixit_lightning.shards.catalogue import read_catalogue
+from mixit_lightning.shards.catalogue import MOST_ROWS, read_catalogue
 from mixit_lightning.shards.reading import ShardFile, schema
 from mixit_lightning.shards.storage import Storage
 
@@ -63,9 +64,13 @@ def test_a_crop_is_the_part_that_was_asked_for(tmp_path):
         ({"sound": b""}, "is no FLAC"),
         ({"rms": 0.0}, "at no level"),
         ({"rms": float("nan")}, "at no level"),
+        ({"rms": float("inf")}, "at no level"),
+        ({"rms": 1e-300}, "at no level"),
+        ({"rms": 1e300}, "at no level"),
         ({"rms": None}, "cannot be read as a shard"),
         ({"recording": None}, "cannot be read as a shard"),
         ({"audio": None}, "cannot be read as a shard"),
+        ({"audio": {"bytes": None, "path": None}}, "cannot be read as a shard"),
     ],
 )
 def test_rows_that_are_wrong(tmp_path, change, message):
@@ -152,7 +157,15 @@ def change(folder, key, value):
         (("shards", 0, "sha256"), "../a"),
         (("shards", 0, "recordings"), []),
         (("shards", 0, "recordings"), [-1]),
+        (("shards", 0, "recordings"), [0, 2**31]),
+        (("shards", 0, "recordings"), [0] * (MOST_ROWS + 1)),
+        (("shards", 0, "bytes"), 10**400),
+        (("shards", 0, "bytes"), 2**40),
         (("shards", 0, "seconds"), "NaN"),
+        (("shards", 0, "seconds"), float("inf")),
+        (("hours",), {"train": float("nan")}),
+        (("hours",), {"train": -1}),
+        (("recordings",), 2**31),
         (("shards", 0, "code"), "x"),
         (("shards",), []),
         (("format",), 2),
@@ -164,6 +177,28 @@ def test_a_catalogue_that_is_wrong_is_refused(copy, key, value):
     change(copy, key, value)
     with pytest.raises(UserError, match=r"catalogue\.json: .*it is none of ours, or damaged"):
         read_catalogue(Storage(str(copy), 0), 64)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(("shards", 0, "recordings"), [-1] * 10**5), (("shards",), [{"name": "x"}] * 10**5)]
+)
+def test_a_catalogue_is_refused_by_its_first_errors(copy, key, value):
+    change(copy, key, value)
+    with pytest.raises(UserError, match="none of ours") as caught:
+        read_catalogue(Storage(str(copy), 0), 64)
+    assert caught.value.__cause__.error_count() < 10
+
+
+@pytest.mark.parametrize("key", [(), ("hours",), ("settings",), ("shards", 0)])
+def test_a_catalogue_of_many_entries_is_refused_before_it_is_looked_at(copy, key):
+    content = part = json.loads((copy / "catalogue.json").read_text())
+    for group in key:
+        part = part[group]
+    part.update({str(number): [] for number in range(2000)})
+    (copy / "catalogue.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"an object has 20\d\d entries, .*it is none of ours") as caught:
+        read_catalogue(Storage(str(copy), 0), 64)
+    assert not isinstance(caught.value.__cause__, ValidationError)
 
 
 def test_a_catalogue_that_is_huge_or_no_json_is_refused(copy):

@@ -38,6 +38,7 @@ def read_header(path: Path, *, any_channels: bool = False) -> Header:
         UserError: the file is missing, not audio, empty, cut off, claims what no recording has, or has more than one
             channel and not `any_channels`.
     """
+    check_regular(path)
     try:
         info = soundfile.info(os.fsencode(path), verbose=True)
     except (soundfile.LibsndfileError, OSError) as error:
@@ -50,6 +51,16 @@ def read_header(path: Path, *, any_channels: bool = False) -> Header:
     if is_cut_off(info.extra_info):
         raise UserError(f"{path}: is cut off, its end is missing; replace or remove it")
     return Header(info.frames, info.samplerate)
+
+
+def check_regular(path: Path) -> None:
+    """Refuse pipes, which would be waited for, devices and folders; whether a file is missing is for a decoder to tell.
+
+    Raises:
+        UserError: it is one.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - what cannot be reached is no error
+        raise UserError(f"{path}: is no regular file; replace or remove it")
 
 
 def check_claims(path: Path, sample_rate: int, channels: int, samples: int = 0) -> None:
@@ -110,6 +121,7 @@ def read(path: Path, start: int = 0, frames: int | None = None) -> np.ndarray:
     plain = read_plain_wav(path, start, frames)
     if plain is not None:
         return plain
+    check_regular(path)
     try:
         with soundfile.SoundFile(os.fsencode(path)) as file:
             expected = file.frames - start if frames is None else frames

@@ -10,7 +10,7 @@ import soundfile
 
 from ..errors import UserError
 from ..files import cannot_write
-from .audio import check_claims, reason
+from .audio import check_claims, check_regular, reason
 
 RECORDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".rf64", ".w64")
 CONTAINERS = (".mp4", ".m4a", ".mkv", ".mov", ".webm", ".avi")
@@ -55,6 +55,7 @@ def opened(path: Path, check: Check | None = None) -> Iterator[soundfile.SoundFi
     Raises:
         UserError: it is no audio, empty, or refused.
     """
+    check_regular(path)
     with TemporaryDirectory() as folder:
         try:
             file = soundfile.SoundFile(os.fsencode(path))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..limits import limits
+from ..reading import open_regular
 
 HEADER = struct.Struct("<4s4x8sIHH8xHH4sI")
 """Of a file without other chunks before the samples: names of chunks, format, and the bytes of the samples."""
@@ -22,7 +23,7 @@ def read_plain_wav(path: Path, start: int, frames: int | None) -> np.ndarray | N
         None for any other file, and for one that is missing, damaged or too short: that is for a library to tell.
     """
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_regular(path) as file:
             header = os.pread(file.fileno(), HEADER.size, 0)
             if len(header) < HEADER.size:
                 return None

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from ..errors import UserError
-from .audio import check_claims, is_cut_off, reason
+from .audio import check_claims, check_regular, is_cut_off, reason
 
 BLOCK = 0.1
 """Seconds of a block, of which the level is kept."""
@@ -62,6 +62,7 @@ def survey(path: Path) -> Survey:
     Raises:
         UserError: it is no audio, empty, damaged, or holds samples that are not numbers.
     """
+    check_regular(path)
     try:
         with soundfile.SoundFile(os.fsencode(path)) as file:
             return listen(path, file)

@@ -106,11 +106,12 @@ def read_training(path: Path) -> dict[str, Any]:
 
 
 def check_entries(content: Any, kind: type[Part], path: Path) -> None:
-    """Refuse a file whose entries are not what they should be.
+    """Refuse a file whose entries are not what they should be, or so many that their errors would take all memory.
 
     Raises:
         UserError: with the entry.
     """
+    reading.check_values(content, path)
     try:
         kind.model_validate(content)
     except ValidationError as error:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import zipfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import pandas as pd
 from ..errors import UserError
 from ..files import replacing
 from ..preparation import Job, run_jobs
+from ..reading import check_archive
 from .acoustics import LEAD, direct_sample
 from .simulation import Room, check, simulate
 
@@ -62,6 +62,9 @@ class RoomBank(NamedTuple):
             check_archive(path)
             with np.load(path, allow_pickle=False) as arrays:
                 columns = {name: arrays[name] for name in arrays.files}
+            # Any number of values without a byte can be claimed.
+            if empty := [name for name, column in columns.items() if not column.itemsize]:
+                raise ValueError(f"{empty[0]} holds nothing")
             sample_rate, samples = int(columns.pop("sample_rate")), columns.pop("responses")
             settings = str(columns.pop("settings"))
             table = pd.DataFrame(columns)
@@ -80,17 +83,6 @@ class RoomBank(NamedTuple):
         """For every room of a split, the numbers of its responses."""
         part = self.table[self.table["split"] == split]
         return [group.index.to_numpy() for _, group in part.groupby("room")]
-
-
-def check_archive(path: Path) -> None:
-    """Refuse an archive whose parts would be larger than the file: `save` compresses nothing.
-
-    Raises:
-        ValueError: one would.
-    """
-    with zipfile.ZipFile(path) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
-            raise ValueError("its parts are larger than the file")
 
 
 def is_complete(table: pd.DataFrame, samples: np.ndarray) -> bool:

@@ -1,19 +1,27 @@
 """Shards at hand: those of object storage are fetched into a folder, once for all processes of a machine."""
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 
 from filelock import FileLock, Timeout
 
 from ..errors import UserError
 from ..files import replacing
 from .catalogue import Shard
+from .reading import ShardFile
 from .storage import Storage
+
+TRIES = 3
+"""Of opening a shard, where other processes make room at the same time."""
+
+STALE = 86_400
+"""Seconds after which a file that is not whole is nobody's any more."""
 
 
 class Cache:
@@ -46,10 +54,29 @@ class Cache:
         if self.storage.is_local:
             return self.checked(shard)
         target = self.target(shard)
-        if not self.is_there(target):
+        if not self.is_whole(shard, target):
             self.fetch(shard, target, self.storage.patience)
             self.look_ahead(self.needed)
         return target
+
+    def open(self, shard: Shard, sample_rate: int) -> ShardFile:
+        """A shard, open, which another process may then remove.
+
+        Args:
+            shard: which one.
+            sample_rate: Hz, that it must have.
+
+        Raises:
+            UserError: it is damaged, or cannot be had.
+        """
+        for _ in range(TRIES - 1):
+            path = self.path(shard)
+            try:
+                return ShardFile(path, sample_rate, len(shard.recordings))
+            except UserError as error:
+                if not isinstance(error.__cause__, FileNotFoundError):  # another process made room
+                    raise
+        return ShardFile(self.path(shard), sample_rate, len(shard.recordings))
 
     def checked(self, shard: Shard) -> Path:
         """A shard of a folder, whose checksum is compared once in every process."""
@@ -76,6 +103,22 @@ class Cache:
             return False
         return True
 
+    def is_whole(self, shard: Shard, target: Path) -> bool:
+        """Whether it is there, and what the catalogue says, which is compared once in every process."""
+        if not self.is_there(target):
+            self.whole.discard(shard.name)
+            return False
+        if shard.name not in self.whole:
+            try:
+                with target.open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+            except FileNotFoundError:  # another process made room
+                return False
+            if found != shard.sha256:
+                return False
+            self.whole.add(shard.name)
+        return True
+
     def fetch(self, shard: Shard, target: Path, patience: float) -> None:
         """Fetch a shard, unless another process is faster.
 
@@ -85,7 +128,7 @@ class Cache:
         deadline = monotonic() + patience
         try:
             with self.locked(shard.sha256, patience):
-                if self.is_there(target):
+                if self.is_whole(shard, target):
                     return
                 self.make_room(shard.bytes)
                 with replacing(target) as fetched:
@@ -98,6 +141,7 @@ class Cache:
                             break
                     else:
                         raise damaged(self.storage.path(shard.name), shard, found)
+                self.whole.add(shard.name)
         except FileNotFoundError as error:
             raise UserError(
                 f"{self.storage.path(shard.name)}: missing, though the catalogue has it; run `mixit shard` again"
@@ -124,8 +168,14 @@ class Cache:
             lock.release()
 
     def make_room(self, size: int) -> None:
-        """Remove the shards that were not used for the longest time, if that many bytes more would be too many."""
+        """Remove the shards that were not used for the longest time, if that many bytes more would be too many.
+
+        And what processes that were killed left of shards.
+        """
         with self.locked("room", 60):
+            for path, about in self.present("*.partial"):
+                if about.st_mtime < time() - STALE:
+                    path.unlink(missing_ok=True)
             kept = {self.target(shard) for shard in self.needed}
             present = sorted((about.st_mtime_ns, about.st_size, path) for path, about in self.present())
             total = sum(size for _, size, _ in present)
@@ -136,9 +186,9 @@ class Cache:
                     path.unlink(missing_ok=True)
                     total -= bytes_
 
-    def present(self) -> Iterable[tuple[Path, os.stat_result]]:
+    def present(self, pattern: str = "*.parquet") -> Iterable[tuple[Path, os.stat_result]]:
         """The shards that are kept."""
-        for path in self.folder.glob("*.parquet"):
+        for path in self.folder.glob(pattern):
             try:
                 yield path, path.stat()
             except FileNotFoundError:  # another process made room
@@ -165,7 +215,7 @@ class Cache:
             try:
                 if self.storage.is_local:
                     self.checked(shard)
-                elif not self.is_there(self.target(shard)):
+                elif not self.is_whole(shard, self.target(shard)):
                     self.fetch(shard, self.target(shard), 0)
             except (UserError, OSError):
                 continue

@@ -1,19 +1,11 @@
 """What a place of shards holds, in its `catalogue.json`. Whoever wrote it is not believed unchecked."""
 
 import hashlib
+import json
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..data.datamodule import Split
 from ..errors import UserError
@@ -21,7 +13,20 @@ from .storage import Storage
 
 CATALOGUE = "catalogue.json"
 
+NOT_OURS = "it is none of ours, or damaged: run `mixit shard` again"
+
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+MOST_ROWS = 2**17
+"""Of a shard: two hours in segments of a twentieth of a second, for which windows can still be put in order."""
+
+MOST_ENTRIES = 1000
+"""Of an object: each could be an error of its own, with a message."""
+
+Number = Annotated[int, Field(ge=0, lt=2**31)]
+"""Of a recording."""
+
+Hours = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 ShardName = Annotated[str, Field(pattern=r"^(train|valid|test)-[0-9]{5,9}\.parquet$")]
 """Of a file beside the catalogue: nothing that could lead elsewhere."""
@@ -33,13 +38,13 @@ class Shard(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: ShardName
-    bytes: PositiveInt
+    bytes: int = Field(gt=0, lt=2**40)
     sha256: Digest
     plan: Digest
     """Of everything that it was made from."""
-    seconds: PositiveFloat
+    seconds: float = Field(gt=0, allow_inf_nan=False)
     """Of all its segments."""
-    recordings: list[NonNegativeInt] = Field(min_length=1)
+    recordings: list[Number] = Field(min_length=1, max_length=MOST_ROWS, fail_fast=True)
     """Number of the recording that every row is from."""
 
     @property
@@ -61,12 +66,12 @@ class Catalogue(BaseModel):
     format: Literal[1] = 1
     sample_rate: int = Field(ge=1000, le=655_350)
     """Hz."""
-    recordings: PositiveInt
-    hours: dict[Split, float]
+    recordings: int = Field(gt=0, lt=2**31)
+    hours: dict[Split, Hours]
     licence: str | None = None
     settings: dict[str, str | float | int | None] = {}
     """That the shards were made with."""
-    shards: list[Shard] = Field(min_length=1)
+    shards: list[Shard] = Field(min_length=1, fail_fast=True)
 
     @model_validator(mode="after")
     def distinct(self) -> "Catalogue":
@@ -103,10 +108,26 @@ def read_catalogue(storage: Storage, max_megabytes: float) -> Catalogue:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     try:
-        return Catalogue.model_validate_json(content)
+        plain = json.loads(content)
+        check_entries(plain)
+        return Catalogue.model_validate(plain)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "it"
-        raise UserError(
-            f"{path}: {key}: {first['msg']}; it is none of ours, or damaged: run `mixit shard` again"
-        ) from error
+        key = ".".join(map(str, first["loc"]))[:100] or "it"
+        raise UserError(f"{path}: {key}: {first['msg']}; {NOT_OURS}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: it: {error}; {NOT_OURS}") from error
+
+
+def check_entries(catalogue: Any) -> None:
+    """Refuse objects with so many entries that the errors in them would take all memory.
+
+    Raises:
+        ValueError: one has.
+    """
+    if not isinstance(catalogue, dict):
+        return
+    shards = catalogue.get("shards")
+    for part in (catalogue, *catalogue.values(), *(shards if isinstance(shards, list) else ())):
+        if isinstance(part, dict) and len(part) > MOST_ENTRIES:
+            raise ValueError(f"an object has {len(part)} entries, more than any of ours")

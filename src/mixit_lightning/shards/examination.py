@@ -8,7 +8,6 @@ from ..errors import UserError
 from ..preparation.jobs import ProgressBar, gigabytes
 from .cache import Cache
 from .catalogue import Catalogue
-from .reading import ShardFile
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,7 @@ class Examination:
         with ProgressBar("Reading shards", len(catalogue.shards), quiet=quiet, aside=True) as progress:
             for shard in catalogue.shards:
                 try:
-                    path = cache.path(shard)
-                    ShardFile(path, catalogue.sample_rate, len(shard.recordings)).crop(0, 0.0, 1)
+                    cache.open(shard, catalogue.sample_rate).crop(0, 0.0, 1)
                 except UserError as error:
                     problems[shard.name] = str(error)
                 progress.advance()

@@ -53,9 +53,7 @@ class Segments:
             # A neighbour of the last window may still be asked for.
             self.files = {key: file for key, file in self.files.items() if key in needed}
             self.cache.look_ahead([self.shards[key] for key in dict.fromkeys(needed)])
-        about = self.shards[shard]
-        path = self.cache.path(about)
-        self.files[shard] = ShardFile(path, self.sample_rate, len(about.recordings))
+        self.files[shard] = self.cache.open(self.shards[shard], self.sample_rate)
 
 
 class SegmentMixtures:

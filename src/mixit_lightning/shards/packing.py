@@ -28,7 +28,7 @@ from ..data.usable import Usable, usable
 from ..errors import UserError
 from ..pool import side_by_side
 from ..preparation.jobs import ProgressBar, gigabytes
-from .catalogue import CATALOGUE, Catalogue, Shard, read_catalogue
+from .catalogue import CATALOGUE, MOST_ROWS, Catalogue, Shard, read_catalogue
 from .manifest import indexed
 from .reading import SOUND, schema
 from .storage import Storage
@@ -202,6 +202,8 @@ def make_plans(
         ends = np.cumsum([pieces[place].length for place in order])
         of_shard = (ends - 1) // max(most, 1)
         for number, places in enumerate(np.split(order, np.flatnonzero(np.diff(of_shard)) + 1)):
+            if len(places) > MOST_ROWS:
+                raise UserError(f"shard_megabytes={shard_megabytes:g}: gives {len(places)} segments a shard; lower it")
             plans.append(Plan(f"{split}-{number:05}.parquet", [pieces[place] for place in places], sample_rate))
     return plans
 
@@ -269,7 +271,7 @@ def known_shards(storage: Storage, plans: Sequence[Plan]) -> dict[str, Shard]:
         name = Path(plan.name).with_suffix(".json").name
         try:
             known[plan.name] = Shard.model_validate_json(storage.read(name, 10**8))
-        except (FileNotFoundError, ValidationError):
+        except (OSError, ValidationError):
             continue
     return known
 

@@ -1,6 +1,5 @@
 """One shard: a Parquet file with a segment of a recording in every row. Whoever wrote it, nothing in it is believed."""
 
-import math
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,9 @@ from ..errors import UserError
 
 SOUND = "audio"
 """The column that others, such as Hugging Face's `datasets`, read as sound."""
+
+LEVELS = (1e-9, 10.0)
+"""Of recordings, RMS: crops are divided by them, and must stay numbers that can be squared."""
 
 NAME_LENGTH = 300
 """Characters of a recording's name that are shown."""
@@ -93,10 +95,10 @@ class ShardFile:
             (values,) = self.file.read_row_group(row, use_threads=False).to_pylist()
             recording, start = values["recording"][:NAME_LENGTH], float(values["start"])
             name = "".join(letter if letter.isprintable() else "?" for letter in recording)
-            found = Segment(f"{name} from {start:.1f} s", values[SOUND]["bytes"], float(values["rms"]))
+            found = Segment(f"{name} from {start:.1f} s", bytes(values[SOUND]["bytes"]), float(values["rms"]))
         except (*self.errors, TypeError, KeyError) as error:
             raise self.damaged(f"row {row}: {reason(error)}") from error
-        if not (math.isfinite(found.rms) and found.rms > 0 and found.sound[:4] == b"fLaC"):
+        if not (LEVELS[0] <= found.rms <= LEVELS[1] and found.sound[:4] == b"fLaC"):
             raise self.damaged(f"row {row} is no FLAC, or at no level")
         return found
 

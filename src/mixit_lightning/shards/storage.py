@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, TypeVar
@@ -13,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from ..errors import UserError
 from ..files import replacing
+from ..reading import open_regular
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -145,7 +147,7 @@ class Storage:
     def reading(self, name: str) -> Iterator[IO[bytes]]:
         """A file, open at its beginning."""
         if self.is_local:
-            with Path(self.path(name)).open("rb") as stream:
+            with BufferedReader(open_regular(Path(self.path(name)))) as stream:
                 yield stream
         else:
             with self.files.open_input_stream(self.path(name)) as stream:

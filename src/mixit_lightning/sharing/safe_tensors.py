@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..files import replacing
+from ..limits import limit, limits
 
 KEY = "description"
 """Of the file's metadata, whose values are text: the description as JSON. Two keys would be written in any order."""
@@ -44,8 +45,10 @@ def parse_description(text: str, path: Path) -> dict[str, Any]:
     """A description that somebody wrote as JSON.
 
     Raises:
-        UserError: it is none.
+        UserError: it is none, or too long.
     """
+    if len(text) > limits().json_bytes:
+        raise UserError(f"{path}: its description has {len(text)} letters, more than {limit('json_bytes')}; raise that")
     try:
         description = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -90,7 +90,7 @@ def test_runs_that_differ_in_their_loss_are_not_compared_by_it(path):
         ("logger=wandb", "--verbose", "but has --verbose"),
         ("logger=wandb", "optimizer.lr=1", "parameters.optimizer.lr: the command sets it too"),
         ("logger=wandb", "launcher=slurm", "command: launcher: a sweep cannot say how its runs are launched"),
-        ("logger=wandb", "++launcher.setup=[id]", "command: launcher.setup: a sweep cannot say"),
+        ("logger=wandb", "++launcher.setup=id", "command: launcher.setup: a sweep cannot say"),
         ("optimizer.lr:", "launcher.setup:", "parameters: launcher.setup: a sweep cannot say"),
         ("run_cap: 3", "run_cap: 0", "run_cap: must be a whole number above 0"),
         ("run_cap: 3", "early_terminate: {type: median}", "early_terminate.type: must be hyperband"),

@@ -60,6 +60,27 @@ def interrupted(number):
     return "alive"
 
 
+THREADS = """
+import numpy as np, torch
+from mixit_lightning.data.audio import resample
+from mixit_lightning.pool import side_by_side
+
+torch.set_num_threads(4)
+torch.ones(2**22).add(1).sum()
+
+def work(seconds):
+    return resample(np.ones(seconds * 16000, np.float32), 16000, 11025).shape
+
+with side_by_side(work, [10, 20, 30]) as results:
+    print(sorted(results))
+"""
+
+
+def test_threads_of_the_parent_are_not_waited_for():
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("[(0, (110250,)), "), done.stderr
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at /proc")
 def test_none_is_left_where_their_parent_is_killed():
     with subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True) as process:

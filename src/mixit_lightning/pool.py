@@ -35,7 +35,7 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> I
     Raises:
         ProcessDied: while the results are awaited.
     """
-    pool = ProcessPoolExecutor(min(num_cores(), len(items)), get_context("fork"), end_with_parent)
+    pool = ProcessPoolExecutor(min(num_cores(), len(items)), get_context("fork"), begin)
     try:
         with unheard():
             numbers = {pool.submit(function, item): number for number, item in enumerate(items)}
@@ -48,8 +48,14 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> I
         pool.shutdown(cancel_futures=True)
 
 
-def end_with_parent() -> None:
-    """Let this process end when the one that forked it has, which may have been killed."""
+def begin() -> None:
+    """What every process does first: end with the one that forked it, which may be killed, and compute by one thread.
+
+    The threads of OpenMP that its parent had are not there after a fork, but would be waited for.
+    """
+    import torch  # is there already
+
+    torch.set_num_threads(1)
     parent = parent_process()
     assert parent is not None
 

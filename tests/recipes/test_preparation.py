@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from io import BytesIO
 from signal import SIGKILL
 

@@ -35,13 +35,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self.taken = False
         self.waiting = False
-
-    def take(self) -> None:
-        """Take the signals again, if others have laid hands on them since."""
-        for number in NUMBERS if self.taken else ():
-            signal.signal(number, self.note)
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """The handler of the signals."""
@@ -89,13 +83,11 @@ def stoppable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
-    REQUEST.number, REQUEST.taken = None, True
-    earlier = {number: signal.getsignal(number) for number in NUMBERS}
-    REQUEST.take()
+    earlier = {number: signal.signal(number, REQUEST.note) for number in NUMBERS}
     try:
         yield
     finally:
-        REQUEST.taken = False
+        REQUEST.number = None  # it was for this block alone
         for number, handler in earlier.items():
             signal.signal(number, handler)
 

@@ -59,7 +59,7 @@ def fit(config: Config, dashboard: Dashboard | None) -> Path:
         consult(inventory)
     module = build_module(settings)
     sampler = datamodule.training_sampler()  # refuses what processes cannot share
-    check_accumulation(settings)
+    check_accumulation(settings, datamodule.steps_per_epoch)
     check_validation(datamodule)
     checkpoints = config.folder / "checkpoints"
     last = newest_checkpoint(checkpoints)
@@ -106,13 +106,13 @@ def fit(config: Config, dashboard: Dashboard | None) -> Path:
     return config.folder
 
 
-def check_accumulation(settings: DictConfig) -> None:
+def check_accumulation(settings: DictConfig, epoch: int) -> None:
     """Refuse epochs that end between two steps, which Lightning would make there, of fewer batches.
 
     Raises:
         UserError: with both numbers.
     """
-    accumulated, epoch = settings.trainer.get("accumulate_grad_batches", 1), settings.datamodule.steps_per_epoch
+    accumulated = settings.trainer.get("accumulate_grad_batches", 1)
     if not (isinstance(accumulated, int) and accumulated > 0 and epoch % accumulated == 0):
         raise UserError(
             f"trainer.accumulate_grad_batches={accumulated}: must be a whole number that divides "

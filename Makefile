@@ -3,15 +3,20 @@ recipe ?= synthetic
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# What every command of a recipe is given: data=PATH and other paths on make's command line, and whatever stands in ARGS.
-PATHS := data labelled_data separate_into rooms wsj0 lists librispeech wham metadata download noise unlabelled backgrounds foregrounds
-SETTINGS = recipe=$(recipe) $(foreach name,$(PATHS),$(if $($(name)),$(name)=$($(name)))) $(ARGS)
+# Every NAME=VALUE on make's command line is given to the command, in quotes, and so is whatever stands in ARGS.
+OWN := recipe PYTHON ARGS MAKEFLAGS
+quoted = '$(subst ','\'',$1)'
+typed = $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(if $(filter $(OWN),$(name)),,$(name))))
+GIVEN = $(foreach name,$(typed),$(call quoted,$(name)=$(value $(name)))) $(ARGS)
+SETTINGS = recipe=$(recipe) $(GIVEN)
 
 .DEFAULT_GOAL := help
+rooms: OWN += rooms # path=
+compare: OWN += runs # names
 .PHONY: help install prepare doctor rooms shard compare train evaluate report table tables reproduce keep sweep dashboard recipes listen export bench test test-all check format clean
 
 help: ## Show this
-	@echo 'make [recipe=NAME] [data=PATH] [ARGS="key=value ..."] TARGET'
+	@echo 'make [recipe=NAME] [data=PATH] [key=value ...] TARGET'
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
@@ -36,12 +41,12 @@ doctor: $(VENV)/installed ## Look for everything that can be wrong with data=PAT
 	$(BIN)/mixit doctor $(SETTINGS)
 
 rooms: $(VENV)/installed ## Simulate rooms=FILE, for rooms=FILE of a recipe; ARGS="rt60=[0.2,0.6]" and what else conf/rooms.yaml has
-	$(BIN)/mixit rooms path=$(or $(rooms),rooms.npz) $(ARGS)
+	$(BIN)/mixit rooms path=$(call quoted,$(or $(value rooms),rooms.npz)) $(GIVEN)
 
 shard: $(VENV)/installed ## Pack data=FOLDER_OR_LIST into shards for recipe=shards: output=FOLDER or s3://BUCKET/PLACE; again: go on
-	$(BIN)/mixit shard data=$(data) output='$(output)' $(ARGS)
+	$(BIN)/mixit shard $(GIVEN)
 
-train: $(VENV)/installed ## Train the recipe, evaluate, write the report; again: go on where it was stopped
+train: $(VENV)/installed ## Train the recipe, evaluate, write the report; again: resume
 	$(BIN)/mixit train $(SETTINGS)
 
 evaluate: $(VENV)/installed ## Separate and score the test set with the run's best checkpoint
@@ -51,22 +56,22 @@ report: $(VENV)/installed ## Write report.html of the run again
 	$(BIN)/mixit report $(SETTINGS)
 
 compare: $(VENV)/installed ## Compare runs="NAME_OR_FOLDER ..." or rows=NAME,NAME on the same test mixtures: a page to look at and listen to
-	$(BIN)/mixit compare recipe=$(recipe) $(runs) $(if $(rows),rows=$(rows)) $(ARGS)
+	$(BIN)/mixit compare recipe=$(recipe) $(runs) $(GIVEN)
 
 table: $(VENV)/installed ## Print the recipe's table: published, measured, what was not run; writes it as .md, .csv, .tex, .html too
 	@$(BIN)/mixit table $(SETTINGS)
 
 tables: $(VENV)/installed ## Print the tables of all recipes
-	@$(BIN)/mixit tables $(ARGS)
+	@$(BIN)/mixit tables $(GIVEN)
 
 reproduce: $(VENV)/installed ## Run what is missing of the recipe's table, or of rows=NAME,NAME; again: go on
-	$(BIN)/mixit reproduce $(SETTINGS) $(if $(rows),rows=$(rows))
+	$(BIN)/mixit reproduce $(SETTINGS)
 
 keep: $(VENV)/installed ## Copy what was measured of the table into recipes/NAME/results/, to be committed
-	$(BIN)/mixit keep $(SETTINGS) $(if $(rows),rows=$(rows))
+	$(BIN)/mixit keep $(SETTINGS)
 
 sweep: $(VENV)/installed ## Sweep settings: sweep=NAME of conf/sweep/, engine=wandb or local (again: go on), agents=N, count=N
-	$(BIN)/mixit sweep $(SETTINGS) $(foreach name,sweep engine agents count,$(if $($(name)),$(name)=$($(name))))
+	$(BIN)/mixit sweep $(SETTINGS)
 
 dashboard: $(VENV)/installed ## Make a Weights & Biases workspace for the recipe's runs
 	$(BIN)/mixit dashboard $(SETTINGS)
@@ -75,10 +80,10 @@ recipes: $(VENV)/installed ## List the recipes
 	@$(BIN)/mixit recipes
 
 export: $(VENV)/installed ## Write checkpoint=FILE for others: output=FILE.onnx, FILE.safetensors or FOLDER/ for the Hugging Face Hub
-	$(BIN)/mixit export checkpoint=$(checkpoint) output=$(output) $(ARGS)
+	$(BIN)/mixit export $(GIVEN)
 
 listen: $(VENV)/installed ## Open a page to separate recordings on with checkpoint=FILE: listen to the outputs, mix them
-	@$(BIN)/mixit listen $(if $(checkpoint),checkpoint=$(checkpoint)) $(ARGS)
+	@$(BIN)/mixit listen $(GIVEN)
 
 bench: $(VENV)/installed ## Measure against asteroid and the machine's limit: one table; quick=true takes under two minutes
 	$(BIN)/python benchmarks/all.py $(if $(filter true,$(quick)),--quick) $(ARGS)

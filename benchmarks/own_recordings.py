@@ -21,8 +21,10 @@ import numpy as np
 import soundfile
 import torch
 
+from mixit_lightning.audio.finding import recordings_below
+from mixit_lightning.audio.opening import read
+from mixit_lightning.audio.resampling import resample
 from mixit_lightning.config import build, load_config
-from mixit_lightning.data.audio import find_audio, read, resample
 from mixit_lightning.data.mixture import generator
 from mixit_lightning.metrics.functional import separation_scores
 from mixit_lightning.run import provenance
@@ -128,8 +130,8 @@ def make_folder(speech: Path, noise: Path, output: Path) -> None:
     if (output / "made").exists():
         return
     for what, split in (("recordings", "train"), ("strangers", "test")):
-        speakers = [find_audio(folder) for folder in sorted((speech / split).iterdir())]
-        noises = find_audio(noise / split)
+        speakers = [recordings_below(folder) for folder in sorted((speech / split).iterdir())]
+        noises = recordings_below(noise / split)
         lengths = MINUTES.values() if what == "recordings" else [(1 / 6, 1 / 6, STRANGERS)]
         number = 0
         for shortest, longest, count in lengths:

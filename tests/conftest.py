@@ -2,6 +2,8 @@ import sys
 
 import pytest
 
+import mixit_lightning.cli  # noqa: F401 - before torch, as it says how its threads wait
+
 from .wandb_server import serving
 
 

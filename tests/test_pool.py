@@ -62,7 +62,7 @@ def interrupted(number):
 
 THREADS = """
 import numpy as np, torch
-from mixit_lightning.data.audio import resample
+from mixit_lightning.audio.resampling import resample
 from mixit_lightning.pool import side_by_side
 
 torch.set_num_threads(4)

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from mixit_lightning.audio.finding import recordings_below
+from mixit_lightning.audio.opening import read_headers
 from mixit_lightning.data import Mixture, MixtureDataModule, RecordingPool, Split
-from mixit_lightning.data.audio import find_audio, read_headers
 from mixit_lightning.data.datamodule import LIST_SEEDS
 from mixit_lightning.data.dynamic import REFERENCE_RMS
 from mixit_lightning.data.mixture import fit_length, generator
@@ -347,7 +348,7 @@ class Enhancement(MixtureDataModule):
         items: dict[Path, Item] = {}
         for split, kinds in self.folders.items():
             for kind, folder in kinds.items():
-                for path in find_audio(folder):
+                for path in recordings_below(folder):
                     name = f"{kind}/{split}/{path.relative_to(folder)}"  # numbers may start again in every split
                     items.setdefault(path, Item(f"{kind}/{split}", name, {"recording": path}))
         root = Path(self.root) if self.root is not None else next(iter(self.folders["train"].values()))

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from mixit_lightning.audio.finding import recordings_below
+from mixit_lightning.audio.opening import read
 from mixit_lightning.data import Mixture, MixtureDataModule, PreparedMixtures, RecordingPool, Row, Split, make_rows
-from mixit_lightning.data.audio import find_audio, read
 from mixit_lightning.data.mixture import TrainingMixtures, fit_length, generator
 from mixit_lightning.data.prepared import part_rows
 from mixit_lightning.doctor.inventory import Inventory, Item
@@ -171,6 +172,7 @@ class Fuss(MixtureDataModule):
         files = [
             [self.folder / listed(name, f"{path}, line {number}") for name in line.split("\t")]
             for number, line in enumerate(lines, 1)
+            if line.strip()
         ]
         if not files:
             raise UserError(f"{path}: lists nothing; fetch or prepare it again")
@@ -188,7 +190,7 @@ class Fuss(MixtureDataModule):
         ]
         # Names are numbers, which start again in every split.
         items = [item._replace(name=f"{item.split}/{item.name}") for item in items]
-        for path in find_audio(self.unlabelled) if self.unlabelled else []:
+        for path in recordings_below(self.unlabelled) if self.unlabelled else []:
             items.append(Item("unlabelled", str(path), {"recording": path}))
         own = (self.folder / JOURNAL).exists()  # made by `mixit prepare`
         counts = {} if own else STANDARD_COUNTS

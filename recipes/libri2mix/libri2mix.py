@@ -49,6 +49,11 @@ class Libri2Mix(PreparedDataModule):
         root = Path(data)
         self.folder = (root if root.name == "Libri2Mix" else root / "Libri2Mix") / f"wav{self.sample_rate // 1000}k"
         self.folder /= mode
+        for other in ("train-100", "train-360"):
+            if (self.folder / other).is_dir() and not (self.folder / train_split).is_dir():
+                raise UserError(
+                    f"{self.folder / train_split}: missing, but {other} is there; give datamodule.train_split={other}"
+                )
         self.folders: dict[Split, str] = {"train": train_split, "valid": "dev", "test": "test"}
         self.type, self.mode = type, mode
 

@@ -3,6 +3,7 @@
 Source: Cosentino et al., "LibriMix: An Open-Source Dataset for Generalizable Speech Separation", arXiv 2005.11262.
 """
 
+import io
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import soundfile
 from rich.progress import track
 
 from libri2mix import PARTS
+from mixit_lightning.audio.opening import opened, read, read_block, read_header
 from mixit_lightning.config import first_line
-from mixit_lightning.data.audio import check_regular, read, read_header, reason, repeat
+from mixit_lightning.data.recordings import repeat
 from mixit_lightning.errors import UserError
 from mixit_lightning.files import replacing
 from mixit_lightning.preparation import Job, run_jobs
@@ -29,7 +30,7 @@ from mixit_lightning.preparation.mixing import (
     num_frames_at,
     write_wav,
 )
-from mixit_lightning.reading import listed
+from mixit_lightning.reading import delimiter_of, listed, read_text
 
 RATE = 16000
 SUBSETS = {
@@ -199,12 +200,8 @@ def snr(signal: np.ndarray, rest: np.ndarray) -> float:
 
 def read_noise(path: Path, length: int) -> np.ndarray:
     """First channel of a noise, `length` samples; a shorter one is repeated with a cross-fade of half a second."""
-    check_regular(path)
-    try:
-        with soundfile.SoundFile(str(path)) as file:
-            rate, noise = file.samplerate, file.read(length, dtype="float32", always_2d=True)[:, 0]
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as audio ({reason(error)}); replace it") from error
+    with opened(path) as sound:
+        rate, noise = sound.file.samplerate, read_block(path, sound.file, length)[:, 0]
     if rate != RATE:
         raise UserError(f"{path}: {rate} Hz; Libri2Mix is made of WHAM! noise at 16000 Hz")
     try:
@@ -254,7 +251,8 @@ def read_metadata(path: Path) -> list[MetadataRow]:
             leads out of its corpus.
     """
     try:
-        table = pd.read_csv(path)
+        text = read_text(path)
+        table = pd.read_csv(io.StringIO(text), sep=delimiter_of(text))
     except ValueError as error:  # pandas' own parser errors are ValueErrors too
         raise UserError(f"{path}: cannot be read as a table ({first_line(error)}); get it again") from error
     columns = ["mixture_ID", "source_1_path", "source_1_gain", "source_2_path", "source_2_gain", "noise_path"]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from mixit_lightning.audio.finding import RECORDINGS
+from mixit_lightning.audio.opening import Header, read_header
 from mixit_lightning.data import MixtureDataModule, Split
-from mixit_lightning.data.audio import Header, read_header
 from mixit_lightning.data.crops import CropList, Cropped, Recording, read_stretch, span_of
 from mixit_lightning.data.dynamic import REFERENCE_RMS
-from mixit_lightning.data.formats import RECORDINGS
 from mixit_lightning.data.held_out import hold_out
 from mixit_lightning.data.index import Index, index_recordings
 from mixit_lightning.data.mixture import Mixture, generator

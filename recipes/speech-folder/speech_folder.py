@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mixit_lightning.audio.finding import recordings_below
 from mixit_lightning.data import DynamicDataModule, RecordingPool, Split
-from mixit_lightning.data.audio import find_audio
 from mixit_lightning.doctor.inventory import Inventory, Item
 
 
 class SpeechFolder(DynamicDataModule):
-    """Mixtures of speakers of `<data>/<split>/<speaker>/**.{wav,flac,ogg}`.
+    """Mixtures of speakers of `<data>/<split>/<speaker>/**`.
 
     Args:
         data: the folder.
@@ -42,7 +42,7 @@ class SpeechFolder(DynamicDataModule):
         items = [
             Item(folder.name, str(place), {"recording": path}, speakers=[place.parts[0]])
             for folder in self.folders.values()
-            for path in find_audio(folder)
+            for path in recordings_below(folder)
             for place in [path.relative_to(folder)]
         ]
         root = next(iter(self.folders.values())).parent

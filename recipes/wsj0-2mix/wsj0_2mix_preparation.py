@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from rich.progress import track
 
-from mixit_lightning.data.audio import read, read_header
+from mixit_lightning.audio.opening import read, read_header
 from mixit_lightning.errors import UserError
 from mixit_lightning.preparation import Job, run_jobs
 from mixit_lightning.preparation.mixing import (
@@ -182,6 +182,8 @@ def read_active_levels(lists: Path) -> dict[str, float]:
     levels = {}
     for path in paths:
         for number, line in enumerate(read_text(path).splitlines(), 1):
+            if not line.strip():
+                continue
             try:
                 name, level = line.split()
                 levels[name] = float(level)

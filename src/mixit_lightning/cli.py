@@ -16,6 +16,13 @@ from .signals import Stopped, stoppable
 if TYPE_CHECKING:
     from .config import Config
 
+SPINS = "1000"
+"""Looks of a thread that waits for others, before it sleeps: on an idle machine as fast as libgomp's own 300,000, with
+which a step may take ten times as long beside other busy processes, see benchmarks/waiting.py."""
+
+if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
+    os.environ["GOMP_SPINCOUNT"] = SPINS  # here, as it is read when torch is imported
+
 
 def run_train(overrides: Sequence[str]) -> None:
     """Train, evaluate the best checkpoint, write the report; launcher=slurm: have a job do it."""
@@ -180,6 +187,8 @@ def run_separate(overrides: Sequence[str]) -> None:
         print(json.dumps(summary, indent=2))
     else:
         show(summary)
+    if not summary["recordings"]:
+        raise SystemExit(1)
 
 
 def run_listen(overrides: Sequence[str]) -> None:

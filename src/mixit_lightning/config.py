@@ -14,7 +14,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -33,6 +33,17 @@ PATHS = ("rooms", "labelled_data", "warm_start")
 
 PLACES = ("data", *PATHS)
 """Where things are, which differs between machines."""
+
+TAKEN_AS_TYPED = frozenset(
+    (
+        *PLACES,
+        *("runs", "checkpoint", "separate_into", "input", "output", "path", "index", "datamodule.index"),
+        *("datamodule.cache", "logger.save_dir", "hydra.run.dir"),
+        *("wsj0", "lists", "librispeech", "wham", "metadata", "noise", "test_noise"),
+        *("unlabelled", "backgrounds", "foregrounds"),
+    )
+)
+"""Settings that are paths, those of recipes included: Hydra's grammar does not apply to what was typed."""
 
 NOT_PART_OF_A_RUN = (
     "checkpoint",
@@ -72,12 +83,16 @@ GROUPS = ("separator", "objective", "optimizer", "schedule", "trainer", "logger"
 """Settings that every run needs, and those of them that are groups."""
 
 HARMLESS = re.compile(
-    r"(mixit_lightning\.(separators|objectives|metrics)|asteroid\.models|torch\.optim|lightning\.pytorch\.loggers)"
+    r"(mixit_lightning\.(separators|objectives|metrics)|asteroid\.models|torch\.optim|"
+    r"lightning\.pytorch\.(callbacks|loggers|plugins(\.\w+)?|profilers))"
     r"\.[A-Z]\w*"
 )
 """What anyone may ask for, in a sweep or on the command line: classes of these, and nothing that could be code."""
 
 ANYWHERE = "anywhere"
+
+RUN_FOLDER = "hydra.run.dir"
+"""Setting of Hydra's, for the folder of a run."""
 
 DOING = re.compile(r"^(preparation|proposals):(.*?)(?=^[^\s#]|\Z)", re.MULTILINE | re.DOTALL)
 """Settings of a recipe that describe no part of a run but what is done, with all that stands below them."""
@@ -186,6 +201,8 @@ def load_config(arguments: Iterable[str], *, makes_data: bool = False) -> Config
     check_checkout()
     overrides = parse(arguments)
     recipe = take_recipe(overrides)
+    check_read(overrides, recipe)
+    own_folder = [str(override.value()) for override in overrides if override.key_or_group == RUN_FOLDER]
     texts = [override.input_line or "" for override in overrides]
     settings = compose_settings(recipe, texts, overrides)
     chosen = settings.hydra.runtime.choices
@@ -200,19 +217,41 @@ def load_config(arguments: Iterable[str], *, makes_data: bool = False) -> Config
     for key in PATHS:
         if settings.get(key) is not None:
             settings[key] = str(Path(str(settings[key])).expanduser().resolve())
-    folder = Path(settings.runs) / recipe
     name = run_name(chosen.objective, recipe, chosen.separator, defining(overrides, settings))
     settings.run = name
+    folder = Path(own_folder[-1]).expanduser() if own_folder else Path(settings.runs) / recipe / name
     # So that `_target_: speech_folder.SpeechFolder` is found, and recipes that change another one's settings find its.
-    sys.path[:0] = [str(ROOT / "recipes" / name) for name in recipe_names()]
-    take_proposals(settings, folder / name)
+    modules = [str(ROOT / "recipes" / recipe) for recipe in recipe_names()]
+    sys.path[:0] = [path for path in modules if path not in sys.path]
+    take_proposals(settings, folder)
     try:
         OmegaConf.resolve(settings)
     except OmegaConfBaseException as error:
         # A resolver of ours explains itself.
         reason = first_line(error).removeprefix("UserError raised while resolving interpolation: ")
         raise UserError(f"{unresolved(settings)}: {reason}" if reason == first_line(error) else reason) from error
-    return Config(settings, folder / name)
+    return Config(settings, folder)
+
+
+def check_read(overrides: list[Override], recipe: str) -> None:
+    """Refuse settings that nothing would read.
+
+    Raises:
+        UserError: one is Hydra's own, or was added beside the groups.
+    """
+    for override in overrides:
+        key = override.key_or_group
+        if key.partition(".")[0] == "hydra" and key != RUN_FOLDER:
+            raise UserError(
+                f"{override.input_line}: is not used here; runs=FOLDER says where runs go, {RUN_FOLDER}=FOLDER where "
+                "this one goes"
+            )
+        groups = [ROOT / "conf" / key, ROOT / "recipes" / recipe / key]
+        if override.is_add() and "." not in key and not any(group.is_dir() for group in groups):
+            raise UserError(
+                f"{override.input_line}: nothing reads {key}; what can be added belongs to a group, such as "
+                "+trainer.max_time=00:12:00:00"
+            )
 
 
 def unresolved(settings: DictConfig) -> str:
@@ -352,11 +391,25 @@ OmegaConf.register_new_resolver("datamodules_of", datamodules_of, replace=True)
 
 def parse(arguments: Iterable[str]) -> list[Override]:
     """Read `key=value` words."""
-    words = list(arguments)
+    words = list(map(as_typed, arguments))
     try:
         return OverridesParser.create().parse_overrides(words)
     except HydraException as error:
         raise UserError(f"{first_line(error)}; settings are written key=value") from error
+
+
+def as_typed(word: str) -> str:
+    """A word in quotes of Hydra's where its value is a path that Hydra would take for something else."""
+    key, _, value = word.partition("=")
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    if key.lstrip("+") not in TAKEN_AS_TYPED or value == "null" or quoted:
+        return word
+    try:
+        if OverridesParser.create().parse_override(word).value() == value:
+            return word
+    except HydraException:
+        pass
+    return f"{key}={QuotedString(value, Quote.single).with_quotes()}"
 
 
 def take_recipe(overrides: list[Override]) -> str:
@@ -417,7 +470,11 @@ def explain(recipe: str, overrides: list[Override], known: list[str], error: Exc
             if value not in options:
                 return UserError(f"{override.input_line}: there is no such {name}{nearest(str(value), options)}")
         elif override.key_or_group not in known and not override.is_add():
-            return UserError(f"{override.input_line}: there is no such key{nearest(override.key_or_group, known)}")
+            added = f"; a key that {name.partition('.')[0]} takes besides is added with a +: +{name}={value}"
+            return UserError(
+                f"{override.input_line}: there is no such key{nearest(name, known)}"
+                f"{added if name.partition('.')[0] in GROUPS and '.' in name else ''}"
+            )
     return UserError(first_line(error))
 
 
@@ -470,7 +527,7 @@ def defining(overrides: list[Override], settings: DictConfig) -> list[str]:
     texts = [
         f"{override.key_or_group}={override.get_value_element_as_str()}"
         for override in overrides
-        if override.key_or_group not in ("data", "objective", "separator", "trainer", *PATHS)
+        if override.key_or_group not in ("data", "objective", "separator", "trainer", RUN_FOLDER, *PATHS)
         and not any(f"{override.key_or_group}.".startswith(f"{key}.") for key in NOT_PART_OF_A_RUN)
     ]
     return [*texts, *(f"{key}={settings[key]}" for key in ("data", *PATHS) if settings.get(key))]

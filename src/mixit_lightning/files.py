@@ -10,11 +10,18 @@ from .errors import UserError
 
 
 class CannotWrite(UserError):
-    """A disk takes no more, so that nothing else can be done either."""
+    """A file cannot be written where it should be."""
 
 
-NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
-"""What a disk says when it takes no more, or nothing from us."""
+class DiskFull(CannotWrite):
+    """A disk takes no more, so that nothing else can be written either."""
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says when a disk takes no more."""
+
+REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+"""What it says when a file must not be written, or not under this name."""
 
 
 @contextmanager
@@ -26,7 +33,7 @@ def replacing(path: Path, *, synchronise: bool = True) -> Iterator[Path]:
         synchronise: wait until the disk has it, so that not even a power cut leaves a half-written file.
 
     Raises:
-        CannotWrite: the disk is full, or must not be written to.
+        CannotWrite: the disk is full, or the file must not be written.
     """
     partial = path.with_name(path.name + ".partial")
     try:
@@ -53,13 +60,15 @@ def written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in NO_PLACE:
-            raise
-        raise cannot_write(path, os.strerror(error.errno)) from error
+        if error.errno in FULL:
+            raise disk_full(path) from error
+        if error.errno in REFUSED:
+            raise CannotWrite(f"{path}: cannot be written ({os.strerror(error.errno)}); give another path") from error
+        raise
 
 
-def cannot_write(path: Path, reason: str) -> CannotWrite:
+def disk_full(path: Path) -> DiskFull:
     """The error that says so."""
-    return CannotWrite(
-        f"{path}: cannot be written ({reason}); make room or give another place, and the same command goes on"
+    return DiskFull(
+        f"{path}: cannot be written ({os.strerror(errno.ENOSPC)}); make room, and run the same command again to resume"
     )

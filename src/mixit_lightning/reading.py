@@ -1,5 +1,6 @@
 """Reading files of plain types that anyone may have written: within limits, and with errors that name the file."""
 
+import codecs
 import errno
 import itertools
 import json
@@ -21,7 +22,7 @@ LONGEST_NAME = 255
 
 
 def read_text(path: Path, kind: str = "text") -> str:
-    """A text in UTF-8.
+    """A text in UTF-8, with or without a byte order mark, or in UTF-16 with one, as editors of other systems write it.
 
     Raises:
         UserError: it is none, is too large, or cannot be read.
@@ -33,11 +34,17 @@ def read_text(path: Path, kind: str = "text") -> str:
             if len(content) > most:
                 size = os.fstat(file.fileno()).st_size
                 raise UserError(f"{path}: has {size} bytes, more than {limit(name)}; give the right file, or raise it")
-        return TextIOWrapper(BytesIO(content), encoding="utf-8").read()  # whichever line ends
-    except UnicodeDecodeError as error:
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return TextIOWrapper(BytesIO(content), encoding="utf-16" if wide else "utf-8-sig").read()  # whichever line ends
+    except UnicodeError as error:
         raise UserError(f"{path}: not {kind} in UTF-8; give the right file, or make it again") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def delimiter_of(text: str) -> str:
+    """What parts the columns of a CSV file, by its first line: Excel writes what is usual in a country, or tabs."""
+    return max(",;\t", key=text.partition("\n")[0].count)
 
 
 def open_regular(path: Path) -> FileIO:

@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -56,10 +57,10 @@ class Log:
 def listened(monkeypatch, tmp_path):
     log, survey = Log(tmp_path / "listened"), module.survey
 
-    def logged(path):
+    def logged(path, sound):
         with log.path.open("a") as lines:
             lines.write(f"{path.name}\n")
-        return survey(path)
+        return survey(path, sound)
 
     monkeypatch.setattr(module, "survey", logged)
     return log
@@ -121,7 +122,7 @@ def test_problems_are_looked_at_again(root, tmp_path, monkeypatch):
     assert not index_recordings(root, tmp_path / "index").problems
 
 
-def refuse(path):
+def refuse(path, sound):
     raise MemoryError("no room")
 
 
@@ -133,14 +134,16 @@ def test_one_odd_file_spoils_nothing_else(root, tmp_path):
     soundfile.write(root / "slow.wav", np.zeros(9), 3)
     index = index_recordings(root, tmp_path / "index")
     assert names(index) == ["a.wav", "b.flac", "below/c.ogg"]
-    reasons = {"film.mp4": "cannot be", "gone.mp4": "no file", "pipe.wav": "no file", "slow.wav": "claims 3 Hz"}
+    reasons = {"film.mp4": "is empty", "gone.mp4": "no file", "pipe.wav": "no file", "slow.wav": "claims 3 Hz"}
     assert all(reason in index.problems.pop(name) for name, reason in reasons.items())
     assert [*index.problems.values()] == ["has a name that is not Unicode; rename it"]
 
 
 def test_what_this_package_made_is_left_out_and_links_are_followed(root, tmp_path):
     write(root / "out" / "a" / "output_1.wav")
-    (root / "out" / "a" / "separation.json").write_text("{}")
+    write(root / "out" / "a" / "remix.wav")
+    record = {"made_of": {}, "recording": {"outputs": ["output_1.wav"]}}
+    (root / "out" / "a" / "separation.json").write_text(json.dumps(record))
     write(root / "runs" / "r" / "examples" / "mixture.wav")
     (root / "runs" / "r" / "config.yaml").write_text("")
     (root / "runs" / "r" / "checkpoints").mkdir()
@@ -206,7 +209,9 @@ def test_sound_tracks_are_decoded_beside_the_index(root, tmp_path):
 
 def test_a_decoder_that_dies_takes_nothing_else_down(root, tmp_path, monkeypatch):
     survey = module.survey
-    monkeypatch.setattr(module, "survey", lambda path: os._exit(1) if path.name == "b.flac" else survey(path))
+    monkeypatch.setattr(
+        module, "survey", lambda path, sound: os._exit(1) if path.name == "b.flac" else survey(path, sound)
+    )
     index = index_recordings(root, tmp_path / "index")
     assert names(index) == ["a.wav", "below/c.ogg"] and "takes the decoder down" in index.problems["b.flac"]
 

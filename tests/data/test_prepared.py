@@ -84,7 +84,7 @@ def test_a_missing_or_empty_folder_is_named(folder, part):
         rows_of(folder)
     (folder / part).mkdir()
     (folder / part / "notes.txt").touch()
-    with pytest.raises(UserError, match=f"^{folder / part}: no WAV files"):
+    with pytest.raises(UserError, match=f"^{folder / part}: no recordings"):
         rows_of(folder)
 
 

@@ -14,7 +14,7 @@ def heard(name, seconds=10.0, rate=16000, levels=-20, highest=0, **more):
     """A recording with energy in the lowest bands up to number `highest`."""
     blocks = np.full((1, round(10 * seconds)), levels, np.int8) if np.ndim(levels) == 0 else np.array(levels, np.int8)
     bands = [1.0 if number <= highest else 0.0 for number in range(len(EDGES))]
-    facts = {"clipped": 0.0, "cut_off": False, "digest": name} | more
+    facts = {"clipped": 0.0, "remarks": (), "digest": name} | more
     return Heard(name, Path(name), Survey(round(seconds * rate), rate, blocks, bands, **facts))
 
 

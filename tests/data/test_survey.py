@@ -3,8 +3,10 @@ import pytest
 import soundfile
 
 from mixit_lightning.data import survey as module
-from mixit_lightning.data.survey import EDGES, survey
+from mixit_lightning.data.survey import EDGES
 from mixit_lightning.errors import UserError
+
+from ..helpers.recordings import surveyed as survey
 
 RATE = 8000
 
@@ -25,7 +27,7 @@ def test_levels_are_those_of_every_block_of_every_channel(tmp_path):
     assert found.frames == 8400 and found.sample_rate == RATE and found.seconds == 1.05
     quiet, loud = round(20 * np.log10(0.01 / 2**0.5)), round(20 * np.log10(0.1 / 2**0.5))
     assert found.levels.tolist() == [[-120] * 5 + [loud] * 6, [quiet] * 11]
-    assert not found.cut_off and found.clipped == 0
+    assert not found.remarks and found.clipped == 0
 
 
 def test_pieces_leave_no_trace(tmp_path, monkeypatch):
@@ -42,9 +44,9 @@ def test_pieces_leave_no_trace(tmp_path, monkeypatch):
 def test_clipping_counts_runs_of_three(tmp_path):
     samples = tone(1)
     samples[[10, 20, 21]] = 1.0
-    assert survey(write(tmp_path / "a.wav", samples)).clipped == 0
+    assert survey(write(tmp_path / "a.wav", samples, subtype="PCM_16")).clipped == 0
     samples[[30, 31, 32, 33]] = -1.0
-    assert survey(write(tmp_path / "b.wav", samples)).clipped == 4 / RATE
+    assert survey(write(tmp_path / "b.wav", samples, subtype="PCM_16")).clipped == 4 / RATE
 
 
 @pytest.mark.parametrize(("frequency", "band"), [(1000, 0), (5000, 1), (9000, 2), (15000, 3), (20000, 4)])
@@ -129,4 +131,4 @@ def test_a_wav_whose_end_is_missing_can_be_heard_as_far_as_it_goes(tmp_path):
     path = write(tmp_path / "a.wav", tone(2), subtype="PCM_16")
     path.write_bytes(path.read_bytes()[:20044])
     found = survey(path)
-    assert found.cut_off and found.frames == 10000
+    assert found.remarks and found.frames == 10000

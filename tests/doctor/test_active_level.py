@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import resample_poly
 
-from mixit_lightning.data.audio import read
+from mixit_lightning.audio.opening import read
 from mixit_lightning.doctor.active_level import active_level
 from mixit_lightning.doctor.diagnosis import ODD_LEVEL, OTHER_CHANNEL
 

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 from scipy.signal import resample_poly
 
+from mixit_lightning.audio.resampling import resample
 from mixit_lightning.cli import main
-from mixit_lightning.data.audio import resample
 from mixit_lightning.doctor.active_level import active_level
 from mixit_lightning.doctor.diagnosis import Diagnosis, Finding, examine
 from mixit_lightning.doctor.inventory import Inventory, Item

@@ -13,10 +13,9 @@ import soundfile
 import torch
 from omegaconf import OmegaConf
 
+from mixit_lightning.audio.opening import opened, read, read_header
 from mixit_lightning.cli import main
 from mixit_lightning.config import build, load_config, load_described
-from mixit_lightning.data.audio import read, read_header
-from mixit_lightning.data.formats import opened
 from mixit_lightning.errors import UserError
 from mixit_lightning.limits import VARIABLE, Limits, changed_limits, limits, parse_limits
 from mixit_lightning.reading import listed, read_json, read_yaml

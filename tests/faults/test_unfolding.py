@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from mixit_lightning.audio.finding import recordings_below
+from mixit_lightning.audio.opening import opened, read, read_header
+from mixit_lightning.audio.plain_wav import read_plain_wav
 from mixit_lightning.cli import main
-from mixit_lightning.data.audio import find_audio, read, read_header
-from mixit_lightning.data.formats import opened
-from mixit_lightning.data.plain_wav import read_plain_wav
-from mixit_lightning.data.survey import survey
 from mixit_lightning.errors import UserError
 from mixit_lightning.limits import VARIABLE, Limits
 from mixit_lightning.reading import read_json, read_text
@@ -26,6 +25,7 @@ from mixit_lightning.sharing.safe_tensors import read_safetensors
 from mixit_lightning.sharing.trained import load_trained
 from mixit_lightning.training.checkpoints import load_checkpoint
 
+from ..helpers.recordings import surveyed
 from .mutations import npy_header
 
 
@@ -191,11 +191,11 @@ def test_pipes_and_devices_are_no_text(tmp_path, patience):
         read_text(tmp_path)
 
 
-@pytest.mark.parametrize("reader", [read_header, read, survey, lambda path: opened(path).__enter__()])
+@pytest.mark.parametrize("reader", [read_header, read, surveyed, lambda path: opened(path).__enter__()])
 def test_pipes_are_no_audio(tmp_path, patience, reader):
     path = tmp_path / "a.wav"
     os.mkfifo(path)
-    with pytest.raises(UserError, match=f"^{path}: is no regular file"):
+    with pytest.raises(UserError, match=f"^{path}: .*no regular file"):
         reader(patience(path))
 
 
@@ -203,7 +203,7 @@ def test_pipes_are_left_to_a_decoder_by_those_who_have_none(tmp_path, patience):
     path = tmp_path / "a.wav"
     os.mkfifo(path)
     assert read_plain_wav(patience(path), 0, None) is None
-    assert find_audio(tmp_path) == [path]  # to be named
+    assert recordings_below(tmp_path) == [path]  # to be named
 
 
 @pytest.mark.parametrize("words", [["recipe=speech-folder", "data={}"], ["recipe=shards", "data={}/train"]])

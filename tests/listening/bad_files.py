@@ -54,12 +54,12 @@ def write_bad_files(folder, secret):
     soundfile.write(folder / "wide.flac", np.zeros((192_000 * 40, 8), np.int16), 192_000)
     write_film(folder / "bomb.mp4", 90)
     return {
-        "text.wav": "cannot be read as audio (Format not recognised); replace or remove it",
-        "empty.wav": "cannot be read as audio (Format not recognised); replace or remove it",
-        "list.wav": "cannot be read as audio (Format not recognised); replace or remove it",
-        "list.mp4": "cannot be decoded",
-        "concat.mp4": "cannot be decoded",
-        "text.mp4": "cannot be decoded",
+        "text.wav": "cannot be read as audio",
+        "empty.wav": "is empty",
+        "list.wav": "cannot be read as audio",
+        "list.mp4": "cannot be read as audio",
+        "concat.mp4": "cannot be read as audio",
+        "text.mp4": "cannot be read as audio",
         "no channels.wav": "cannot be read as audio",
         "no rate.wav": "cannot be read as audio",
         "fastest.wav": "cannot be read as audio",

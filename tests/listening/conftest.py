@@ -19,6 +19,7 @@ SETTINGS = {
     "channels": "each",
     "silent": "drop",
     "silent_below": -60.0,
+    "format": "lossless",
     "device": "cpu",
 }
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from mixit_lightning.audio.opening import opened
 from mixit_lightning.cli import main
-from mixit_lightning.data.formats import opened
 from mixit_lightning.errors import UserError
 from mixit_lightning.listening.uploads import Limits
 from mixit_lightning.listening.worker import work
@@ -115,7 +115,6 @@ def test_it_can_be_stopped(checkpoint, tmp_path):
 
 
 def test_a_film_is_refused_before_it_is_decoded_to_its_end(tmp_path):
-    pytest.importorskip("av")
     from .bad_files import write_film
 
     write_film(tmp_path / "a.mp4", 20)

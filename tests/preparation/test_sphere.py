@@ -1,5 +1,3 @@
-import sys
-
 import numpy as np
 import pytest
 
@@ -122,7 +120,6 @@ def test_plain_files_are_read_bit_by_bit(path, signal, byte_format):
 @pytest.mark.parametrize("block_size", [256, 100])
 @pytest.mark.parametrize("signal", SIGNALS)
 def test_compressed_files_are_read_bit_by_bit(path, signal, block_size):
-    pytest.importorskip("av")
     write_compressed(path, SIGNALS[signal], block_size)
     samples = read_sphere(path)
     assert samples.dtype == np.float32
@@ -136,23 +133,9 @@ def test_header_gives_its_fields(path):
     assert fields["sample_coding"] == "pcm,embedded-shorten-v2.00"
 
 
-def test_without_a_decoder_it_is_said_how_to_get_one(path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "av", None)
-    write_compressed(path, sine(1000))
-    with pytest.raises(UserError, match=f"^{path}: is compressed with shorten; `pip install av` to read it"):
-        read_sphere(path)
-
-
-def test_plain_files_need_no_decoder(path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "av", None)
-    write_plain(path, sine(1000))
-    assert len(read_sphere(path)) == 1000
-
-
 @pytest.mark.parametrize("missing", [10, 300, 6000])
 def test_a_compressed_file_that_is_cut_off_is_named(path, missing):
     """Of streams below 9 kB, half a second of speech, the decoder makes up the last samples."""
-    pytest.importorskip("av")
     write_compressed(path, np.tile(SIGNALS["both"], 12))
     path.write_bytes(path.read_bytes()[:-missing])
     with pytest.raises(UserError, match=f"^{path}: (ends after|cannot be decompressed)"):
@@ -160,7 +143,6 @@ def test_a_compressed_file_that_is_cut_off_is_named(path, missing):
 
 
 def test_a_compressed_file_without_its_stream_is_named(path):
-    pytest.importorskip("av")
     path.write_bytes(header(1000, coding="pcm,embedded-shorten-v2.00"))
     with pytest.raises(UserError, match=f"^{path}: "):
         read_sphere(path)

@@ -167,7 +167,8 @@ class EvaluationDataset(Dataset[EvaluationBatch]):
     """A fixed list in batches; nothing is dropped, and the last batch may be smaller.
 
     Mixtures of mixtures are made of each mixture and the ones that follow its number in the list of partners, cut or
-    padded to its length, so that they do not depend on the batch size.
+    padded to its length, so that they do not depend on the batch size. A list of fewer mixtures than are added up has
+    none, as a mixture cannot be its own partner.
 
     Args:
         mixtures: the list.
@@ -185,7 +186,7 @@ class EvaluationDataset(Dataset[EvaluationBatch]):
     ) -> None:
         self.mixtures = mixtures
         self.batch_size = batch_size
-        self.num_mixtures = num_mixtures
+        self.num_mixtures = num_mixtures if partners is not None or len(mixtures) >= num_mixtures else 1
         self.partners = mixtures if partners is None else partners
 
     def __len__(self) -> int:

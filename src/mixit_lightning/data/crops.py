@@ -9,8 +9,9 @@ import numpy as np
 import soundfile
 import torch
 
+from ..audio.opening import reason
+from ..audio.resampling import resample, rounded_rate
 from ..errors import UserError
-from .audio import reason, resample, rounded_rate
 from .dynamic import REFERENCE_RMS
 from .index import Heard
 from .mixture import Mixture, generator

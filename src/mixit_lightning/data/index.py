@@ -13,19 +13,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
+from ..audio.finding import CONTAINERS, RECORDINGS, recordings_below
+from ..audio.opening import opened, reason
 from ..errors import UserError
 from ..pool import ProcessDied, side_by_side
 from ..preparation.jobs import ProgressBar
-from .audio import reason
-from .formats import CONTAINERS, RECORDINGS, opened, recordings_below
 from .survey import PIECE, Survey, survey
 
-VERSION = 1
+VERSION = 2
 """Of what is kept; another one is built anew."""
 
 COLUMNS = "name TEXT PRIMARY KEY, stamp TEXT, problem TEXT, facts TEXT, channels INT, levels BLOB, decoded INT"
 
-FACTS = {"frames": int, "sample_rate": int, "bands": list, "clipped": float, "cut_off": bool, "digest": str}
+FACTS = {"frames": int, "sample_rate": int, "bands": list, "clipped": float, "remarks": list, "digest": str}
 """Of a recording that was heard, as JSON."""
 
 
@@ -35,7 +35,7 @@ class Heard(NamedTuple):
     name: str
     """Path below the folder."""
     path: Path
-    """Of the samples: the recording, or what its sound track was decoded to."""
+    """Of the samples: the recording, or what it was decoded to."""
     survey: Survey
 
 
@@ -56,8 +56,8 @@ class Index(NamedTuple):
 def index_recordings(root: Path, folder: Path) -> Index:
     """Listen to every recording below a folder that is new or has changed since it was last listened to.
 
-    What has been heard is written down at once, so that a call that was stopped goes on. Sound tracks of films are
-    decoded beside the index, as nothing could be found quickly in them.
+    What has been heard is written down at once, so that a call that was stopped goes on. Sound tracks of films, and
+    what else libsndfile does not read to its end, are decoded beside the index, so that any place is found quickly.
 
     Args:
         root: of the recordings; nothing is written there.
@@ -190,39 +190,33 @@ def listen_to(root: Path, base: Path, name: str) -> Heard | str:
     try:
         if not path.is_file():
             return "is no file"
-        sound = sound_of(path, decoded)
-        return Heard(name, sound, survey(sound))
+        with opened(path, copy=base.with_name(f".decoded-{os.getpid()}.partial")) as sound:
+            found = survey(path, sound)
+            if sound.decoded:
+                sound.file.seek(0)
+                keep_decoded(sound.file, decoded)
+        return Heard(name, decoded if sound.decoded else path, found)
     except UserError as error:
         return str(error).removeprefix(f"{path}: ").removeprefix(f"{decoded}: ")
     except (OSError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:  # of whatever decodes it
         return f"cannot be read as audio ({reason(error)}); replace or remove it"
 
 
-def sound_of(path: Path, decoded: Path) -> Path:
-    """The file to read samples from: the recording, or the sound track that is decoded here.
-
-    Raises:
-        UserError: it has none.
-    """
-    if path.suffix.lower() not in CONTAINERS:
-        return path
-    with opened(path) as file:
-        if file.name == str(path):
-            return path
-        decoded.parent.mkdir(parents=True, exist_ok=True)
-        partial = decoded.with_name(f"{decoded.stem}-{os.getpid()}.partial")
-        try:
-            with soundfile.SoundFile(partial, "w", file.samplerate, file.channels, "PCM_16", format="FLAC") as target:
-                while len(samples := file.read(round(PIECE * file.samplerate), dtype="float32", always_2d=True)):
-                    target.write(samples)
-            partial.replace(decoded)
-        finally:
-            partial.unlink(missing_ok=True)
-    return decoded
+def keep_decoded(file: soundfile.SoundFile, path: Path) -> None:
+    """Write what a recording was decoded to beside the index, where training finds any place in it quickly."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.stem}-{os.getpid()}.partial")
+    try:
+        with soundfile.SoundFile(partial, "w", file.samplerate, file.channels, "PCM_16", format="FLAC") as target:
+            while len(samples := file.read(round(PIECE * file.samplerate), dtype="float32", always_2d=True)):
+                target.write(samples)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def decoded_path(base: Path, name: str) -> Path:
-    """Where the sound track of a film would be; hidden, so that nobody takes it for a recording."""
+    """Where a recording that had to be decoded would be; hidden, so that nobody takes it for a recording."""
     return base.with_name(f".{base.name}") / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.flac"
 
 

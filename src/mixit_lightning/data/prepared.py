@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..audio.finding import is_recording
+from ..audio.opening import read, read_headers
 from ..errors import UserError
-from .audio import read, read_headers
 from .mixture import NO_MARGIN, Margin, Mixture, Sources, generator
 
 
@@ -165,7 +166,7 @@ def find_rows(folder: Path, mixture: str, references: Sequence[str], sample_rate
     Raises:
         UserError: a folder or file is missing, lengths differ, or a file has another sample rate (Hz).
     """
-    names = {part: wav_names(folder / part) for part in (mixture, *references)}
+    names = {part: names_in(folder / part) for part in (mixture, *references)}
     for part in references:
         for name in sorted(names[mixture] ^ names[part]):
             missing = folder / (part if name in names[mixture] else mixture) / name
@@ -199,11 +200,15 @@ def make_rows(files: Sequence[Sequence[Path]], sample_rate: int, what: str) -> l
     return rows
 
 
-def wav_names(folder: Path) -> set[str]:
-    """Names of the WAV files of a folder."""
+def names_in(folder: Path) -> set[str]:
+    """Names of the recordings in a folder.
+
+    Raises:
+        UserError: there is no such folder, or nothing in it.
+    """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; see the recipe's README for the layout of data=")
-    names = {path.name for path in folder.iterdir() if path.suffix == ".wav"}
+    names = {path.name for path in folder.iterdir() if is_recording(path.name)}
     if not names:
-        raise UserError(f"{folder}: no WAV files in it; see the recipe's README for the layout of data=")
+        raise UserError(f"{folder}: no recordings in it; see the recipe's README for the layout of data=")
     return names

@@ -7,8 +7,10 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from ..audio.finding import CONTAINERS, RECORDINGS, recordings_below
+from ..audio.opening import read, read_header, read_headers
+from ..audio.resampling import resample
 from ..errors import UserError
-from .audio import SUFFIXES, find_audio, read, read_header, read_headers, repeat, resample
 from .mixture import NO_MARGIN, Margin
 
 CACHE_BYTES = 2 * 2**30
@@ -100,7 +102,7 @@ class RecordingPool:
             UserError: no folder, no audio, one speaker only, or a file that is damaged or has too low a rate.
         """
         if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder; the layout is <data>/<split>/<speaker>/**.wav, .flac or .ogg")
+            raise UserError(f"{folder}: no such folder; the layout is <data>/<split>/<speaker>/**")
         paths = find_recordings(folder, sample_rate)
         if loose := [path for path in paths if path.parent == folder]:
             raise UserError(f"{loose[0]}: lies beside the speakers' folders; move it into its speaker's folder")
@@ -177,6 +179,24 @@ class RecordingPool:
         return path.stem, (margin.around(samples, start, length) / rms).astype(np.float32)
 
 
+def repeat(samples: np.ndarray, length: int, sample_rate: int) -> np.ndarray:
+    """Repeat a noise `(time,)` up to `length` samples, with a cross-fade of half a second at every seam.
+
+    As LibriMix does it (Cosentino et al., arXiv 2005.11262).
+
+    Raises:
+        ValueError: it is hardly longer than the cross-fade.
+    """
+    fade = np.hanning(sample_rate + 1)[: sample_rate // 2 + 1]
+    if len(samples) < 1.1 * len(fade):  # otherwise it would be all seams
+        raise ValueError(f"{len(samples)} samples are too few to repeat it")
+    extended = samples
+    while len(extended) < length:
+        overlap = extended[-len(fade) :] * fade[::-1] + samples[: len(fade)] * fade
+        extended = np.concatenate([extended[: -len(fade)], overlap, samples[len(fade) :]])
+    return extended[:length]
+
+
 def check_speeds(speeds: Sequence[float]) -> None:
     """Refuse speeds at which nothing sounds like itself.
 
@@ -193,9 +213,9 @@ def find_recordings(folder: Path, sample_rate: int, *, any_channels: bool = Fals
     Raises:
         UserError: no audio, or a file that is damaged or has too low a rate.
     """
-    paths = find_audio(folder)
+    paths = recordings_below(folder)
     if not paths:
-        raise UserError(f"{folder}: no audio files ({', '.join(SUFFIXES)}) below it")
+        raise UserError(f"{folder}: no audio files ({', '.join(RECORDINGS + CONTAINERS)}) below it")
     for path, header in zip(paths, read_headers(paths, str(folder), any_channels=any_channels), strict=True):
         if header.sample_rate < sample_rate:
             raise UserError(

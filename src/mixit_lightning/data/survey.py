@@ -1,16 +1,15 @@
 """One listen to a recording of any length: how loud it is when, and whatever else decides how it can be used."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import soundfile
 
+from ..audio.levels import clipped_samples
+from ..audio.opening import Sound, read_block
 from ..errors import UserError
-from .audio import check_claims, check_regular, is_cut_off, reason
 
 BLOCK = 0.1
 """Seconds of a block, of which the level is kept."""
@@ -39,9 +38,9 @@ class Survey(NamedTuple):
     bands: Sequence[float]
     """Energy above each of `EDGES` up to the next, with highs raised by 6 dB an octave, over all channels."""
     clipped: float
-    """Share of the samples in runs of three or more at full scale."""
-    cut_off: bool
-    """Whether its end is missing."""
+    """Share of the samples in runs of three or more at the full scale of the format."""
+    remarks: Sequence[str]
+    """What else to know about it, such as that its end is missing."""
     digest: str
     """Of the samples: files that hold the same have the same."""
 
@@ -56,41 +55,23 @@ class Survey(NamedTuple):
         return self.frames / self.sample_rate
 
 
-def survey(path: Path) -> Survey:
-    """Listen to a recording, a piece at a time.
+def survey(path: Path, sound: Sound) -> Survey:
+    """Listen to an open recording from its beginning, a piece at a time.
 
     Raises:
-        UserError: it is no audio, empty, damaged, or holds samples that are not numbers.
+        UserError: it is damaged, ends early, or holds samples that are not numbers.
     """
-    check_regular(path)
-    try:
-        with soundfile.SoundFile(os.fsencode(path)) as file:
-            return listen(path, file)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as audio ({reason(error)}); replace or remove it") from error
-
-
-def listen(path: Path, file: soundfile.SoundFile) -> Survey:
-    """Listen to an open file from its beginning.
-
-    Raises:
-        UserError: it is empty, ends early, or holds samples that are not numbers.
-    """
-    check_claims(path, file.samplerate, file.channels)
+    file = sound.file
     block = block_of(file.samplerate)
     blocks = max(1, min(round(PIECE / BLOCK), MOST_SAMPLES // (block * file.channels)))
     levels, bands, clipped, heard = [], np.zeros(len(EDGES)), 0, 0
     digest = hashlib.blake2b(f"{file.samplerate} {file.channels}".encode(), digest_size=16)
-    while len(samples := file.read(block * blocks, dtype="float32", always_2d=True)):
-        if not np.isfinite(samples).all():
-            raise UserError(f"{path}: holds samples that are not finite numbers (NaN or infinity)")
+    while len(samples := read_block(path, file, block * blocks)):
         heard += len(samples)
         digest.update(samples.tobytes())
-        clipped += at_full_scale(samples)
+        clipped += clipped_samples(samples, sound.full_scale)
         levels.append(levels_of(samples, block))
         bands += sum(energies(channel, file.samplerate) for channel in samples.T)
-    if not heard:
-        raise UserError(f"{path}: holds no samples; replace or remove it")
     if heard < file.frames:
         raise UserError(f"{path}: ends after {heard} samples, earlier than its header says; replace it")
     return Survey(
@@ -99,7 +80,7 @@ def listen(path: Path, file: soundfile.SoundFile) -> Survey:
         levels=np.concatenate(levels, axis=1),
         bands=tuple(map(float, bands)),
         clipped=clipped / (heard * file.channels),
-        cut_off=is_cut_off(file.extra_info),
+        remarks=sound.remarks,
         digest=digest.hexdigest(),
     )
 
@@ -116,18 +97,6 @@ def levels_of(samples: np.ndarray, block: int) -> np.ndarray:
     power = np.add.reduceat(np.square(samples), starts, axis=0) / sizes
     power -= np.square(np.add.reduceat(samples, starts, axis=0) / sizes)  # an offset is no sound
     return np.clip(np.round(10 * np.log10(np.maximum(power.T, 1e-30))), LOWEST, 127).astype(np.int8)
-
-
-def at_full_scale(samples: np.ndarray) -> int:
-    """How many samples of `(time, channel)` stand at full scale beside two others that do."""
-    full = np.abs(samples) >= 32767 / 32768
-    if full.sum() < 3:
-        return 0
-    runs = full[:-2] & full[1:-1] & full[2:]
-    inside = np.zeros_like(full)
-    for shift in range(3):
-        inside[shift : len(full) - 2 + shift] |= runs
-    return int(inside.sum())
 
 
 def energies(samples: np.ndarray, sample_rate: int) -> np.ndarray:

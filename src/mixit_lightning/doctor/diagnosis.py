@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..data.audio import Header, read_header
+from ..audio.opening import Header, read_header
 from ..errors import UserError, visible
 from ..pool import side_by_side
 from ..preparation.jobs import ProgressBar

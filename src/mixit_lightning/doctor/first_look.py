@@ -64,7 +64,7 @@ class FirstLook:
                 for split, recordings in self.parts.items()
             },
             "clipped": {one.name: round(one.survey.clipped, 4) for one in heard if one.survey.clipped > CLIPPED_SHARE},
-            "cut_off": [one.name for one in heard if one.survey.cut_off],
+            "remarks": {one.name: list(one.survey.remarks) for one in heard if one.survey.remarks},
             "skipped": self.usable.skipped,
             "proposed": {
                 key: {"value": value, "why": self.proposals.reasons[key.rpartition(".")[2]]}
@@ -102,7 +102,8 @@ class FirstLook:
             note = "" if force == proposed["value"] else f" (in force: {force})"
             print(f"proposed: {key}={proposed['value']}{note}: {proposed['why']}")
         warnings = {name: f"{share:.1%} of it are cut off at full scale" for name, share in facts["clipped"].items()}
-        warnings |= dict.fromkeys(facts["cut_off"], "is cut off, its end is missing")
+        for name, remarks in facts["remarks"].items():
+            warnings[name] = ", ".join([*([warnings[name]] if name in warnings else []), *remarks])
         for kind, entries in (("warning", warnings), ("skipped", facts["skipped"])):
             for name, what in list(entries.items())[:limit]:
                 print(f"{kind}: {visible(name)}: {visible(what)}")

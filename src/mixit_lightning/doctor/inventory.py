@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
+from ..audio.finding import is_recording
+
 
 class Item(NamedTuple):
     """Files that belong together: a mixture and what it is the sum of, or one recording alone."""
@@ -60,5 +62,5 @@ class Look(Protocol):
 def items_of_folder(split: str, folder: Path, parts: Sequence[str]) -> list[Item]:
     """An item for every name that any of the folders `parts` below `folder` holds."""
     folders = [folder / part for part in parts]
-    names = {path.name for part in folders if part.is_dir() for path in part.iterdir() if path.suffix == ".wav"}
+    names = {path.name for part in folders if part.is_dir() for path in part.iterdir() if is_recording(path.name)}
     return [Item(split, Path(name).stem, {part: folder / part / name for part in parts}) for name in sorted(names)]

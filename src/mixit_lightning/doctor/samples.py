@@ -1,11 +1,13 @@
 """What the samples of an item tell: measured once, item by item, on all cores."""
 
 import hashlib
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ..data.audio import read, read_header
+from ..audio.levels import clipped_samples
+from ..audio.opening import opened, read, read_header
 from ..errors import UserError
 from .active_level import active_level
 from .inventory import Item
@@ -13,8 +15,8 @@ from .inventory import Item
 PADDING = 0.05
 """Seconds of zeros at the end of a source that make it look padded."""
 
-
 FULL_SCALE = 32767 / 32768
+"""Where a mixture may have been clipped, so that it is not the sum of its sources."""
 
 
 class Measured(NamedTuple):
@@ -24,7 +26,7 @@ class Measured(NamedTuple):
     mean: float
     rms: float
     clipped: float
-    """Share of the samples, in stretches of three or more at full scale."""
+    """Share of the samples, in runs of three or more at the full scale of the format."""
     padded: bool
     """Whether it ends with nothing but zeros."""
     highs: float
@@ -54,12 +56,14 @@ def measure_item(item: Item, *, any_channels: bool = False) -> ItemMeasured:
         if not path.is_file():
             continue
         try:
-            rate = read_header(path, any_channels=any_channels).sample_rate
+            rate, highest = about(path, any_channels)
             signals[part] = read(path)
         except UserError as error:
             problems[part] = str(error).removeprefix(f"{path}: ")
             continue
-        files[part] = measure(signals[part], rate, with_level=bool(item.levels) and part != next(iter(item.paths)))
+        files[part] = measure(
+            signals[part], rate, highest, with_level=bool(item.levels) and part != next(iter(item.paths))
+        )
     difference = decibels = None
     if len(item.paths) > 1 and len(signals) == len(item.paths):
         mixture, *parts = signals.values()
@@ -72,20 +76,25 @@ def measure_item(item: Item, *, any_channels: bool = False) -> ItemMeasured:
     return ItemMeasured(files, problems, difference, decibels)
 
 
-def measure(samples: np.ndarray, sample_rate: int, *, with_level: bool) -> Measured:
-    """Facts about `(time,)` samples."""
-    full = np.abs(samples) >= FULL_SCALE
-    clipped = 0.0
-    if full.sum() >= 3:
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], full, [False]]).astype(np.int8)))
-        lengths = edges[1::2] - edges[::2]
-        clipped = lengths[lengths >= 3].sum() / len(samples)
+def about(path: Path, any_channels: bool) -> tuple[int, float]:
+    """Sample rate (Hz) and full scale of a file.
+
+    Raises:
+        UserError: see `read_header`.
+    """
+    rate = read_header(path, any_channels=any_channels).sample_rate
+    with opened(path) as sound:
+        return rate, sound.full_scale
+
+
+def measure(samples: np.ndarray, sample_rate: int, highest: float, *, with_level: bool) -> Measured:
+    """Facts about `(time,)` samples, whose full scale is `highest`."""
     tail = max(1, round(PADDING * sample_rate))
     return Measured(
         digest=hashlib.blake2b(samples.tobytes(), digest_size=16).digest(),
         mean=float(samples.mean(dtype=np.float64)),
         rms=float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))),
-        clipped=clipped,
+        clipped=clipped_samples(samples, highest) / len(samples),
         padded=not samples[-tail:].any(),
         highs=energy_of_highs(samples, sample_rate),
         level=active_level(samples, sample_rate) if with_level else float("nan"),

@@ -10,7 +10,7 @@ from typing import Any
 import gradio
 from gradio.themes import Base, Font
 
-from ..data.formats import CONTAINERS, RECORDINGS
+from ..audio.finding import CONTAINERS, RECORDINGS
 from ..errors import UserError
 from ..results.plots import DARK, LIGHT
 from .guard import MEGABYTE

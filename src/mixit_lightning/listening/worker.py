@@ -11,7 +11,7 @@ from typing import Any
 
 import soundfile
 
-from ..data.formats import opened
+from ..audio.opening import opened
 from ..errors import UserError
 from ..separation.files import notes, prepare, separate_file
 from .tracks import draw, make_track
@@ -89,8 +89,8 @@ def separated(sender: Connection, path: Path, folder: Path, settings: dict[str, 
     samples = folder / "samples"
     samples.mkdir(parents=True)
     mean = settings["channels"] == "mean"
-    with opened(path, limits.check) as recording:
-        made = [make_track("recording", recording, samples / "0.f32", mean=mean)]
+    with opened(path, limits.check) as sound:
+        made = [make_track("recording", sound.file, samples / "0.f32", mean=mean)]
     separator, made_with = prepare(**settings)
     target = folder / "outputs"
     found = separate_file(

@@ -37,7 +37,10 @@ def fit(signals: Sequence[np.ndarray], mode: Mode) -> list[np.ndarray]:
 
 
 def write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:
-    """Write `(time,)` as 16-bit WAV under a temporary name first: 16-bit integers as they are, floats rounded."""
+    """Write `(time,)` as 16-bit WAV under a temporary name first: 16-bit integers as they are, floats rounded down.
+
+    Libsndfile rounds them down, and so the published scripts made the standard sets.
+    """
     # Not synchronised with the disk: a killed process leaves nothing half-written, and that a power cut may, the
     # doctor finds. Waiting for the disk a hundred thousand times would take longer than all the rest.
     # Written at once from memory, as libsndfile goes back to the header of a file on disk several times.

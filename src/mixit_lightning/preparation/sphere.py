@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import av
 import numpy as np
 
-from ..data.audio import read
+from ..audio.opening import read
 from ..errors import UserError
 
 LONGEST_HEADER = 2**16
@@ -15,19 +16,13 @@ def read_sphere(path: Path) -> np.ndarray:
     """Samples `(time,)` of a mono SPHERE file, 16-bit steps as float32 between -1 and 1.
 
     Raises:
-        UserError: the file is damaged or of another kind, or it is compressed and no decoder is installed.
+        UserError: the file is damaged or of another kind.
     """
     header = sphere_header(path)
     if "shorten" not in header.get("sample_coding", "pcm"):
         samples = read(path)
         check_length(path, len(samples), header)
         return samples
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"{path}: is compressed with shorten; `pip install av` to read it, or convert it to WAV"
-        ) from error
     try:
         with av.open(str(path)) as container:
             frames = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]

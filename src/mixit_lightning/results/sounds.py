@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.audio import check_claims
+from ..audio.opening import check_claims
 from ..errors import UserError
 from .quantities import Quantity, format_number, quantities
 from .records import read_json
@@ -245,8 +245,6 @@ def picture(levels: np.ndarray, top: float) -> str:
 
 def encode_sound(samples: np.ndarray, sample_rate: int) -> str:
     """Samples as a base64 WAV file of 16 bits, which every browser plays."""
-    import soundfile
+    from ..audio.writing import wav_bytes
 
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, sample_rate, format="WAV", subtype="PCM_16")
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+    return base64.b64encode(wav_bytes(samples, sample_rate)).decode("ascii")

@@ -1,13 +1,9 @@
-"""Recordings in files, separated into files of the same rate and format; of a folder, whatever is a recording."""
+"""Recordings in files, separated into files of the same rate and length; of a folder, whatever is a recording."""
 
 import hashlib
-import json
-import os
-import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +14,36 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from ..data.audio import is_cut_off, reason
-from ..data.formats import CONTAINERS, RECORDINGS, opened, recordings_below
+from ..audio.finding import CONTAINERS, RECORDINGS, files_below, read_record
+from ..audio.opening import Sound, opened, read_block
+from ..audio.writing import OutputFiles, lossless
 from ..errors import UserError, visible
-from ..files import CannotWrite, cannot_write, written
+from ..files import DiskFull
 from ..limits import limit, limits
 from ..memory import keep_freed_memory
-from ..reading import read_json
 from ..sharing.trained import weights_file
+from .folders import DECODED, check_around, filling, folders_of, stem_of, write_record
 from .separator import Separator
-
-RECORD = "separation.json"
-"""In the folder of a recording: what was separated, by what and how."""
 
 FACTS: dict[str, Any] = {
     "outputs": list,
     "dropped": list,
     "clipped": int,
-    "cut_off": bool,
+    "remarks": list,
     "real_time_factor": (int, float),
 }
-"""What is told of a recording, and its types."""
+"""What a record says of a recording, and its types."""
 
-ALMOST_NOTHING = 2**20
-"""Bytes that are left where a file could not be written because its disk is full."""
+FAULTS = (UserError, OSError, RuntimeError, ValueError, ArithmeticError, MemoryError)
+"""What a file of any content, a decoder, or too little memory for it may end in; the next file may do better."""
+
+MOST_SHOWN = 10
+"""Files that are skipped for the same reason, of which each is printed."""
 
 BAR = TaskID(0)
 
 Report = Callable[[float, float], None]
 """Told the seconds of a recording that are separated, and all of them."""
-
-INTEGER = ("PCM_U8", "PCM_S8", "PCM_16", "PCM_24", "PCM_32")
-"""Kinds of samples that end at full scale."""
 
 
 def separate_files(
@@ -61,41 +55,46 @@ def separate_files(
     channels: str,
     silent: str,
     silent_below: float,
+    format: str,
     device: str | None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Separate a recording, or every one below a folder, each into a folder of its own below `output`.
 
     What is there already, made of the same file with the same settings, is left as it is, so that a call that was
-    stopped goes on. See `conf/separate.yaml` for the settings.
+    stopped is resumed. See `conf/separate.yaml` for the settings.
 
     Returns:
-        The recordings, and what was skipped and why, in plain types.
+        The recordings, and the other files of the folder and why they were skipped, in plain types.
 
     Raises:
         UserError: settings that make no sense, no recordings, or a single one that cannot be separated.
-        CannotWrite: the disk is full.
+        DiskFull: there is no room for the outputs.
     """
-    separator, settings = prepare(checkpoint, window, overlap, channels, silent, silent_below, device)
+    separator, settings = prepare(checkpoint, window, overlap, channels, silent, silent_below, format, device)
     source, target = Path(input).expanduser(), Path(output).expanduser()
-    places = places_of(source, target)
-    separated, skipped = [], []
+    folders, skipped = plan(source, target)
+    separated = []
     with progress_bar(quiet) as bar:
 
         def report(done: float, total: float) -> None:
             bar.update(BAR, completed=done, total=total)
 
-        for number, (path, folder) in enumerate(places.items(), 1):
-            bar.update(BAR, description=f"{number}/{len(places)} {visible(path.name)}", completed=0)
+        for number, (path, folder) in enumerate(folders.items(), 1):
+            bar.update(BAR, description=f"{number}/{len(folders)} {visible(path.name)}", completed=0)
             try:
                 separated.append(separate_file(separator, path, folder, settings, report))
-            except CannotWrite:
+            except DiskFull:
                 raise
-            except UserError as error:
+            except FAULTS as error:
                 if source.is_file():
                     raise
-                skipped.append({"file": str(path), "why": str(error).removeprefix(f"{path}: ")})
-    return {"output": str(target), "recordings": separated, "skipped": skipped}
+                skipped[path] = str(error).removeprefix(f"{path}: ")
+    return {
+        "output": str(target),
+        "recordings": separated,
+        "skipped": [{"file": str(path), "why": why} for path, why in sorted(skipped.items())],
+    }
 
 
 def prepare(
@@ -105,6 +104,7 @@ def prepare(
     channels: str,
     silent: str,
     silent_below: float,
+    format: str,
     device: str | None,
 ) -> tuple[Separator, dict[str, Any]]:
     """The separator, and the settings that its outputs depend on.
@@ -112,10 +112,13 @@ def prepare(
     Raises:
         UserError: settings that make no sense, or no checkpoint.
     """
-    if channels not in ("each", "mean"):
-        raise UserError(f"channels={channels}: must be each or mean")
-    if silent not in ("drop", "keep"):
-        raise UserError(f"silent={silent}: must be drop or keep")
+    for name, value, choices in (
+        ("channels", channels, ("each", "mean")),
+        ("silent", silent, ("drop", "keep")),
+        ("format", format, ("lossless", "same")),
+    ):
+        if value not in choices:
+            raise UserError(f"{name}={value}: must be {' or '.join(choices)}")
     if not 0 < overlap < window:
         raise UserError(f"overlap={overlap}: must be positive, and less than window={window}")
     keep_freed_memory()
@@ -127,25 +130,33 @@ def prepare(
         "channels": channels,
         "silent": silent,
         "silent_below": silent_below,
+        "format": format,
     }
 
 
-def places_of(source: Path, target: Path) -> dict[Path, Path]:
-    """The folder of every recording: called like the file, with its suffix only where two would be called the same.
+def plan(source: Path, target: Path) -> tuple[dict[Path, Path], dict[Path, str]]:
+    """The folder for the outputs of every recording, and why other files are skipped.
 
     Raises:
-        UserError: nothing to separate.
+        UserError: nothing to separate, or a single recording around which its outputs would lie.
     """
-    if source.is_file():
-        return {source: target / source.stem}
     if not source.is_dir():
-        raise UserError(f"input={source}: no such file or folder")
-    found = [path for path in recordings_below(source) if not path.parent.resolve().is_relative_to(target.resolve())]
-    if not found:
+        if not source.exists():
+            raise UserError(f"input={source}: no such file or folder")
+        folders = {source: target / stem_of(source)}
+        if refused := check_around(folders):
+            raise UserError(f"{source}: {refused[source]}; give another output=")
+        return folders, {}
+    files = dict(files_below(source))
+    root, place = source.resolve(), target.resolve()
+    if place != root and place.is_relative_to(root):
+        files |= {path: f"lies in output={target}" for path in files if path.parent.resolve().is_relative_to(place)}
+    recordings = [path for path, why in files.items() if not why]
+    if not recordings:
         raise UserError(f"input={source}: no recordings below it ({', '.join(RECORDINGS + CONTAINERS)})")
-    counts = Counter(path.with_suffix("") for path in found)
-    names = {path: path if counts[path.with_suffix("")] > 1 else path.with_suffix("") for path in found}
-    return {path: target / name.relative_to(source) for path, name in names.items()}
+    folders = folders_of(recordings, source, target)
+    skipped = {path: why for path, why in files.items() if why} | check_around(folders)
+    return {path: folder for path, folder in folders.items() if path not in skipped}, skipped
 
 
 def separate_file(
@@ -154,89 +165,72 @@ def separate_file(
     """Separate one recording into a folder, unless that was done.
 
     Raises:
-        UserError: it cannot be read, is empty, or holds samples that are not numbers.
-        CannotWrite: the disk is full.
+        UserError: it cannot be read, is empty, or holds samples that are not numbers; or its folder holds files that
+            are not ours.
+        CannotWrite: the disk is full, or must not be written to.
     """
-    about = path.stat()
-    described = {"file": path.name, "bytes": about.st_size, "modified": about.st_mtime_ns, **settings}
-    if (earlier := read_record(folder / RECORD)) and earlier["made_of"] == described:
-        return earlier["recording"] | {"file": str(path), "folder": str(folder), "already_there": True}
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    with written(folder):
-        partial.mkdir(parents=True)
     try:
+        about = path.stat()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    described = {"file": path.name, "bytes": about.st_size, "modified": about.st_mtime_ns, **settings}
+    if (earlier := read_record(folder)) and is_finished(earlier, described, folder):
+        return earlier["recording"] | {"file": str(path), "folder": str(folder), "already_there": True}
+    names = [f"output_{number}" for number in range(1, separator.num_outputs + 1)]
+    endings = {".wav", path.suffix}
+    with filling(folder, [name + ending for name in names for ending in sorted(endings)]) as partial:
         start = time.monotonic()
-        with opened(path) as recording:
-            found = write_outputs(separator, path, recording, partial, settings, report)
+        with opened(path, copy=partial / DECODED) as sound:
+            found = write_outputs(separator, path, sound, partial, settings, report)
         took = time.monotonic() - start
         found |= {"took": round(took, 2), "real_time_factor": round(took / found["seconds"], 4)}
-        with written(folder):
-            (partial / RECORD).write_text(json.dumps({"made_of": described, "recording": found}, indent=2) + "\n")
-            shutil.rmtree(folder, ignore_errors=True)
-            partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        write_record(partial, {"made_of": described, "recording": found})
     return found | {"file": str(path), "folder": str(folder), "already_there": False}
 
 
-def read_record(path: Path) -> dict[str, Any] | None:
-    """What was separated before; None where nothing was, or where it cannot be told."""
-    try:
-        record = read_json(path) if path.is_file() else None
-    except UserError:
-        return None
-    if not (isinstance(record, dict) and isinstance(record.get("made_of"), dict)):
-        return None
-    told = record.get("recording")
-    whole = isinstance(told, dict) and all(isinstance(told.get(name), kind) for name, kind in FACTS.items())
-    return record if whole else None
+def is_finished(record: dict[str, Any], described: dict[str, Any], folder: Path) -> bool:
+    """Whether a folder holds all outputs of a recording as it is now."""
+    told = record["recording"]
+    return (
+        record["made_of"] == described
+        and all(isinstance(told.get(name), kind) for name, kind in FACTS.items())
+        and all((folder / name).is_file() for name in told["outputs"])
+    )
 
 
 def write_outputs(
-    separator: Separator,
-    path: Path,
-    recording: soundfile.SoundFile,
-    folder: Path,
-    settings: dict[str, Any],
-    report: Report,
+    separator: Separator, path: Path, sound: Sound, folder: Path, settings: dict[str, Any], report: Report
 ) -> dict[str, Any]:
-    """Stream a recording through the separator into one file an output."""
-    total, rate = recording.frames, recording.samplerate
-    if separator.window * rate * recording.channels > limits().window_samples:
+    """Stream a recording through the separator into one file per output."""
+    total, rate = sound.file.frames, sound.file.samplerate
+    if separator.window * rate * sound.file.channels > limits().window_samples:
         raise UserError(
-            f"{path}: has {recording.channels} channels at {rate} Hz, too much at once with {limit('window_samples')}; "
-            "give a smaller window=, or raise it"
+            f"{path}: has {sound.file.channels} channels at {rate} Hz, too much at once with "
+            f"{limit('window_samples')}; give a smaller window=, or raise it"
         )
     mean = settings["channels"] == "mean"
-    kind, subtype, suffix = recording.format, recording.subtype, path.suffix
-    if not soundfile.check_format(kind, subtype):
-        kind, subtype, suffix = "WAV", "FLOAT", ".wav"
+    count = 1 if mean else sound.file.channels
+    kind, subtype, suffix = lossless(sound.format, sound.subtype, path.suffix, total * count)
+    if settings["format"] == "same" and soundfile.check_format(sound.format, sound.subtype):
+        kind, subtype, suffix = sound.format, sound.subtype, path.suffix
     if suffix.lower() in CONTAINERS:
         suffix = ".wav"
     names = [f"output_{number}{suffix}" for number in range(1, separator.num_outputs + 1)]
-    reader = Reader(path, recording, mean=mean)
-    count = 1 if mean else recording.channels
-    with written_as_sound(folder):
-        paths = [os.fsencode(folder / name) for name in names]  # as a name may be in any encoding
-        files = [soundfile.SoundFile(place, "w", rate, count, subtype, format=kind) for place in paths]
-    energies, peak, clipped = torch.zeros(len(files), dtype=torch.float64), 0.0, 0
-    done = 0
+    reader = Reader(path, sound.file, mean=mean)
+    files = OutputFiles([folder / name for name in names], rate, count, kind, subtype)
+    energies, peak, done = torch.zeros(len(names), dtype=torch.float64), 0.0, 0
     report(0.0, total / rate)
     try:
         for piece in separator.stream(reader.read, total, rate):
-            with written_as_sound(folder):
-                for file, output in zip(files, piece.unbind(1), strict=True):
-                    file.write(output.T.numpy())
+            if not piece.isfinite().all():
+                raise UserError(f"{path}: the separator gives numbers that are not finite; train it again")
+            files.write(piece.numpy(), reader.kept[:, : piece.shape[-1]].numpy())
             energies += piece.double().square().sum((0, 2))
             peak = max(peak, piece.abs().max().item())
-            clipped += int((piece.abs() > 1).sum()) if subtype in INTEGER else 0
             done += piece.shape[-1]
             report(done / rate, total / rate)
     finally:
-        with written_as_sound(folder):
-            for file in files:
-                file.close()
+        files.close()
     levels = 10 * torch.log10(energies / max(reader.energy, 1e-20) + 1e-20)
     dropped = [number for number, level in enumerate(levels.tolist()) if level < settings["silent_below"]]
     if settings["silent"] == "keep":
@@ -251,23 +245,9 @@ def write_outputs(
         "sample_rate": rate,
         "channels": count,
         "peak": round(peak, 4),
-        "clipped": clipped,
-        "cut_off": is_cut_off(recording.extra_info),
+        "clipped": files.clipped,
+        "remarks": sound.remarks,
     }
-
-
-@contextmanager
-def written_as_sound(folder: Path) -> Iterator[None]:
-    """Say it where libsndfile cannot write, of which it does not tell why.
-
-    Raises:
-        CannotWrite: instead of its error.
-    """
-    try:
-        yield
-    except soundfile.LibsndfileError as error:
-        full = shutil.disk_usage(folder).free < ALMOST_NOTHING
-        raise cannot_write(folder, "no space left on device" if full else reason(error)) from error
 
 
 class Reader:
@@ -283,7 +263,8 @@ class Reader:
         self.path = path
         self.recording = recording
         self.mean = mean
-        self.kept = torch.zeros(1 if mean else recording.channels, 0)
+        self.kept = torch.zeros(1 if mean else recording.channels, 0, dtype=torch.float64)
+        """What was read last, from the place that was asked for; in double precision, which holds 32 bits exactly."""
         self.start = 0
         self.energy = 0.0
         """Of what was read so far."""
@@ -295,20 +276,15 @@ class Reader:
             UserError: the recording is damaged, ends early, or holds samples that are not numbers.
         """
         missing = stop - self.start - self.kept.shape[-1]
-        try:
-            samples = self.recording.read(missing, dtype="float32", always_2d=True).T
-        except soundfile.LibsndfileError as error:
-            raise UserError(f"{self.path}: cannot be read as audio ({reason(error)}); replace or remove it") from error
+        samples = read_block(self.path, self.recording, missing, "float64").T
         if samples.shape[-1] < missing:
             end = self.start + self.kept.shape[-1] + samples.shape[-1]
             raise UserError(f"{self.path}: ends after {end} samples, earlier than its header says; replace it")
-        if not np.isfinite(samples).all():
-            raise UserError(f"{self.path}: holds samples that are not finite numbers (NaN or infinity)")
         fresh = torch.from_numpy(samples.mean(0, keepdims=True) if self.mean else np.ascontiguousarray(samples))
-        self.energy += float(fresh.double().square().sum())
+        self.energy += float(fresh.square().sum())
         self.kept = torch.cat([self.kept[:, start - self.start :], fresh], -1)
         self.start = start
-        return self.kept
+        return self.kept.float()
 
 
 def progress_bar(quiet: bool) -> Progress:
@@ -331,8 +307,7 @@ def notes(recording: dict[str, Any]) -> list[str]:
         found.append(f"{len(recording['dropped'])} silent ones dropped")
     if recording["clipped"]:
         found.append(f"{recording['clipped']} samples clipped at full scale; a format with floats would keep them")
-    if recording["cut_off"]:
-        found.append("the recording is cut off, its end is missing")
+    found += [f"the recording {remark}" for remark in recording["remarks"]]
     found.append("there already" if recording["already_there"] else f"{recording['real_time_factor']} of real time")
     return found
 
@@ -341,6 +316,12 @@ def show(summary: dict[str, Any]) -> None:
     """Print what was separated, and what was not."""
     for recording in summary["recordings"]:
         print(f"{visible(recording['folder'])}: {', '.join(notes(recording))}")
+    shown: Counter[str] = Counter()
     for entry in summary["skipped"]:
-        print(f"skipped {visible(entry['file'])}: {visible(entry['why'])}")
+        shown[entry["why"]] += 1
+        if shown[entry["why"]] <= MOST_SHOWN:
+            print(f"skipped {visible(entry['file'])}: {visible(entry['why'])}")
+    for why, count in shown.items():
+        if count > MOST_SHOWN:
+            print(f"skipped {count - MOST_SHOWN} more: {visible(why)}; --json lists all")
     print(f"{len(summary['recordings'])} separated, {len(summary['skipped'])} skipped: {summary['output']}")

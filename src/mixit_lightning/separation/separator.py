@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data.audio import resample
+from ..audio.opening import HIGHEST
+from ..audio.resampling import resample
 from ..separators.mixture_consistency import consistency_weights, mixture_consistency
 from ..sharing.trained import load_trained
 from .windows import separate_windows
@@ -117,14 +118,21 @@ class Separator:
             `(output, time)` or `(output, channel, time)`, float32 on the CPU, which add up to the waveform.
 
         Raises:
-            ValueError: another shape, no samples, or samples that are not numbers.
+            ValueError: another shape, more channels than samples, no samples, or samples that no recording has.
         """
         waveform = torch.as_tensor(waveform, dtype=torch.float32).cpu()
         if waveform.ndim not in (1, 2) or not waveform.numel():
             raise ValueError(f"waveform must be (time,) or (channel, time), but has shape {tuple(waveform.shape)}")
+        if waveform.ndim == 2 and waveform.shape[0] > waveform.shape[1]:
+            raise ValueError(
+                f"waveform has {waveform.shape[0]} channels of {waveform.shape[1]} samples; if it is (time, channel), "
+                "as soundfile reads it, give waveform.T"
+            )
         if not waveform.isfinite().all():
             raise ValueError("waveform holds samples that are not finite numbers")
-        channels = waveform.view(-1, waveform.shape[-1])
+        if waveform.abs().max() > HIGHEST:
+            raise ValueError(f"waveform holds samples beyond {HIGHEST:g}, full scale being 1; scale it down")
+        channels = waveform.reshape(-1, waveform.shape[-1])
         pieces = self.stream(lambda start, stop: channels[:, start:stop], channels.shape[-1], sample_rate)
         outputs = torch.cat(list(pieces), -1).transpose(0, 1)
         return outputs[:, 0] if waveform.ndim == 1 else outputs

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..data.index import Index, index_recordings, read_index, refresh
 from ..errors import UserError
-from ..reading import read_text
+from ..reading import delimiter_of, read_text
 
 COLUMN = "path"
 
@@ -56,7 +56,7 @@ def listed(path: Path) -> list[str]:
     if path.suffix.lower() == ".txt":
         names = [line.strip() for line in text.splitlines()]
     else:
-        rows = csv.DictReader(io.StringIO(text))
+        rows = csv.DictReader(io.StringIO(text), delimiter=delimiter_of(text))
         if COLUMN not in (rows.fieldnames or []):
             raise UserError(f"{path}: has no column {COLUMN}; its first line must name it")
         names = [(row[COLUMN] or "").strip() for row in rows]

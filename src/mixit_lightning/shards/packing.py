@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 from pydantic import ValidationError
 
-from ..data.audio import rounded_rate
+from ..audio.resampling import rounded_rate
 from ..data.crops import Channel, read_stretch
 from ..data.datamodule import Split
 from ..data.held_out import hold_out

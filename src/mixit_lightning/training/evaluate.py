@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .. import processes
+from ..audio.writing import write
 from ..config import Config, build
 from ..data import EvaluationBatch, MixtureDataModule
-from ..data.audio import write
 from ..files import replacing, written
 from ..metrics import MoMi, Scoring, momi
 from ..objectives import Objective
@@ -120,7 +120,9 @@ def score(
     for batch in track(batches, "Separating the test mixtures", total=len(batches)):
         mixtures, references, partners = (part.to(device) for part in batch[:3])
         moms = torch.cat([mixtures[:, None], partners], dim=1)
-        momis = momi(separator(moms.sum(1)), moms, objective.admissible, objective.search)
+        momis = mixtures.new_full((len(mixtures),), torch.nan)
+        if partners.shape[1]:
+            momis = momi(separator(moms.sum(1)), moms, objective.admissible, objective.search)
         mom_metric.add(momis)
         scores = scoring.scores(separator(mixtures), references, mixtures, final=True)
         for metric in metrics.values():

@@ -227,9 +227,35 @@ def build_trainer(config: Config, loggers: list[Logger], origin: dict[str, Any])
     described = settings.trainer.copy()
     compilation = [Compilation()] if described.pop("compile", False) else []
     checkpoints = AtomicCheckpointIO({"settings": portable(config.plain(), PLACES), "provenance": origin})
-    callbacks = [best, last, EpochLines(), Stopping(folder / LAST), *compilation]
-    options |= {"callbacks": callbacks, "logger": loggers, "plugins": [checkpoints, *processes.environment()]}
+    options |= {
+        "callbacks": [best, last, EpochLines(), Stopping(folder / LAST), *compilation],
+        "logger": loggers,
+        "plugins": [checkpoints, *processes.environment()],
+    }
+    for name in ("callbacks", "logger", "plugins"):
+        options[name] += parts_of(settings, name)
+        described.pop(name, None)
     return build(OmegaConf.create({"trainer": described}), "trainer", **options)
+
+
+def parts_of(settings: DictConfig, name: str) -> list[Any]:
+    """What a user's settings give the Trainer of a kind, beside our own: one, or a list or group of them.
+
+    Raises:
+        UserError: one refuses its settings, or is none.
+    """
+    described = settings.trainer.get(name)
+    if described is None or described is False:
+        return []
+    if OmegaConf.is_list(described):
+        parts = list(described)
+    elif OmegaConf.is_dict(described) and "_target_" not in described:
+        parts = list(described.values())
+    else:
+        parts = [described]
+    if not all(OmegaConf.is_dict(part) and "_target_" in part for part in parts):
+        raise UserError(f"trainer.{name}={described}: must be one or more parts with a _target_ each")
+    return [build(OmegaConf.create({"trainer": part}), "trainer") for part in parts]
 
 
 def default_precision() -> str:

@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from mixit_lightning.data.audio import find_audio, read, read_header, read_headers, resample, write
+from mixit_lightning.audio.finding import recordings_below
+from mixit_lightning.audio.opening import read, read_header, read_headers
+from mixit_lightning.audio.resampling import resample
+from mixit_lightning.audio.writing import write
 from mixit_lightning.errors import UserError
 
 STEP_16_BIT = 1 / 2**15
@@ -124,10 +127,10 @@ def missing(path):
         ("a.ogg", cut_off_ogg, "cut off"),
         ("a.wav", text, "cannot be read as audio"),
         ("a.flac", text, "cannot be read as audio"),
-        ("a.wav", empty, "cannot be read as audio"),
+        ("a.wav", empty, "is empty"),
         ("a.wav", stereo, "2 channels"),
         ("a.wav", no_samples, "no samples"),
-        ("a.wav", missing, "cannot be read as audio"),
+        ("a.wav", missing, "cannot be read"),
     ],
 )
 def test_headers_of_bad_files_are_refused_by_name(tmp_path, name, make, message):
@@ -189,7 +192,7 @@ def test_finding_audio_sorts_follows_links_and_leaves_other_files_out(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (folder / "c").symlink_to(elsewhere)
-    found = [str(path.relative_to(folder)) for path in find_audio(folder)]
+    found = [str(path.relative_to(folder)) for path in recordings_below(folder)]
     assert found == ["a/3.ogg", "b/1.WAV", "b/deep/er/2.flac", "c/4.wav"]
 
 

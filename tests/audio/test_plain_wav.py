@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from mixit_lightning.data.audio import read
-from mixit_lightning.data.plain_wav import read_plain_wav
+from mixit_lightning.audio.opening import read
+from mixit_lightning.audio.plain_wav import read_plain_wav
 
 LENGTH = 5000
 

@@ -1,0 +1,1 @@
+"""Audio files of any kind: finding, opening, decoding, resampling and writing them."""

@@ -1,0 +1,256 @@
+"""Opening and reading recordings; whatever is wrong with a file, the error names it."""
+
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+from rich.progress import track
+
+from ..errors import UserError
+from ..limits import limit, limits
+from ..reading import open_regular
+from .decoding import Check, Undecodable, compressed_seconds, decode
+from .levels import full_scale
+from .plain_wav import read_plain_wav
+
+STREAMED_BYTES = 0x7FFF0000
+"""Programs that write WAV into a pipe cannot know its size, and claim this or more."""
+
+UNKNOWN_FRAMES = 2**62
+"""libsndfile claims this length or more where a header says none."""
+
+COMPRESSED = ("MP3", "OGG")
+"""Formats of which libsndfile estimates the length, or reads only the first of several that were joined."""
+
+TOLERANCE = 0.3
+"""Seconds by which the packets of a compressed file may be longer than it: encoders pad it at both ends."""
+
+HIGHEST = 1e10
+"""Samples beyond this are refused, as their squares do not fit into float32; whole numbers of 32 bits are below."""
+
+
+@dataclass
+class Sound:
+    """A recording that is open at its beginning."""
+
+    file: soundfile.SoundFile
+    """Of known length: the recording itself, or what it was decoded to."""
+    format: str
+    """Of the recording, as libsndfile calls it."""
+    subtype: str
+    """The kind of samples of the recording, as libsndfile calls it."""
+    remarks: list[str] = field(default_factory=list)
+    """What to know about it, such as that its end is missing."""
+    decoded: bool = False
+    """Whether `file` is what it was decoded to."""
+
+    @property
+    def full_scale(self) -> float:
+        """The highest value that its samples can have."""
+        return full_scale(self.subtype)
+
+
+@contextmanager
+def opened(path: Path, check: Check | None = None, copy: Path | None = None) -> Iterator[Sound]:
+    """Open a recording. What libsndfile cannot read to its end is decoded into a temporary file first.
+
+    Args:
+        path: of the recording.
+        check: may refuse it by its header, or before it is decoded to its end.
+        copy: the temporary file, where the system's temporary folder may be too small.
+
+    Raises:
+        UserError: it cannot be read, is no audio, empty, or refused.
+        CannotWrite: the disk is full.
+    """
+    check_readable(path)
+    with ExitStack() as stack:
+        original, problem = None, ""
+        try:
+            original = stack.enter_context(soundfile.SoundFile(os.fsencode(path)))
+        except (soundfile.LibsndfileError, OSError) as error:
+            problem = reason(error)
+        if original:
+            if check and original.frames < UNKNOWN_FRAMES:
+                check(original.frames, original.samplerate, original.channels)
+            check_claims(path, original.samplerate, original.channels)
+            if is_whole(path, original):
+                remarks = ["is cut off, its end is missing"] if is_cut_off(original.extra_info) else []
+                yield Sound(original, original.format, original.subtype, remarks)
+                return
+        if copy is None:
+            copy = Path(stack.enter_context(TemporaryDirectory()), "sound.wav")
+        stack.callback(copy.unlink, missing_ok=True)
+        try:
+            remarks = decode(path, copy, check)
+        except Undecodable as error:
+            if original and not original.frames:
+                raise UserError(f"{path}: holds no samples; replace or remove it") from error
+            why = "; ".join(filter(None, [problem, str(error)]))
+            raise UserError(f"{path}: cannot be read as audio ({why}); replace or remove it") from error
+        file = stack.enter_context(soundfile.SoundFile(copy))
+        check_claims(path, file.samplerate, file.channels)
+        if original and original.format not in COMPRESSED:
+            remarks.insert(0, "does not say how long it is; all of it was read")
+        kind, subtype = (original.format, original.subtype) if original else ("WAV", file.subtype)
+        yield Sound(file, kind, subtype, remarks, decoded=True)
+
+
+def is_whole(path: Path, file: soundfile.SoundFile) -> bool:
+    """Whether libsndfile reads a file to its end, and knows where that is."""
+    if not 0 < file.frames < UNKNOWN_FRAMES:
+        return False
+    if file.format not in COMPRESSED:
+        return True
+    try:
+        claimed, packets = compressed_seconds(path)
+    except UserError:
+        return True  # FFmpeg does not read everything that libsndfile does
+    seconds = file.frames / file.samplerate
+    estimated = file.format == "MP3" and abs(claimed - seconds) >= 1 / file.samplerate
+    return not estimated and abs(packets - seconds) <= TOLERANCE
+
+
+class Header(NamedTuple):
+    """What a file says of itself."""
+
+    frames: int
+    sample_rate: int
+
+
+def read_header(path: Path, *, any_channels: bool = False) -> Header:
+    """Read length and sample rate (Hz) without the samples, unless only these tell the length.
+
+    Raises:
+        UserError: the file is missing, not audio, empty, cut off, claims what no recording has, or has more than one
+            channel and not `any_channels`.
+    """
+    with opened(path) as sound:
+        file = sound.file
+        if file.channels != 1 and not any_channels:
+            raise UserError(f"{path}: has {file.channels} channels; convert it to mono")
+        if is_cut_off(file.extra_info):
+            raise UserError(f"{path}: is cut off, its end is missing; replace or remove it")
+        return Header(file.frames, file.samplerate)
+
+
+def read(path: Path, start: int = 0, frames: int | None = None) -> np.ndarray:
+    """Read samples `(time,)` of the first channel as float32.
+
+    Args:
+        path: of the file.
+        start: the first sample.
+        frames: how many samples; all from `start` if left out.
+
+    Raises:
+        UserError: the file is damaged, too long, ends early, or holds samples that are not numbers.
+    """
+    plain = read_plain_wav(path, start, frames)
+    if plain is not None:
+        return plain
+    with opened(path) as sound:
+        file = sound.file
+        expected = file.frames - start if frames is None else frames
+        check_claims(path, file.samplerate, file.channels, expected)
+        try:
+            file.seek(min(start, file.frames))
+        except soundfile.LibsndfileError as error:
+            raise unreadable(path, error) from error
+        samples = read_block(path, file, expected).astype(np.float32)[:, 0]
+    if len(samples) != expected:
+        raise UserError(f"{path}: ends after {start + len(samples)} samples, earlier than its header says; replace it")
+    return samples
+
+
+def read_block(path: Path, file: soundfile.SoundFile, frames: int, dtype: str = "float32") -> np.ndarray:
+    """Read the next samples `(time, channel)`, fewer where the file ends.
+
+    Raises:
+        UserError: the file is damaged, or holds samples that no recording has.
+    """
+    try:
+        samples = file.read(frames, dtype=dtype, always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise unreadable(path, error) from error
+    if not np.isfinite(samples).all():
+        raise UserError(f"{path}: holds samples that are not finite numbers (NaN or infinity); replace or remove it")
+    if samples.size and max(samples.max(), -samples.min()) > HIGHEST:
+        raise UserError(f"{path}: holds samples beyond {HIGHEST:g}, full scale being 1; scale it down, or remove it")
+    return samples
+
+
+def unreadable(path: Path, error: Exception) -> UserError:
+    """The error for a file that a decoder gives up."""
+    return UserError(f"{path}: cannot be read as audio ({reason(error)}); replace or remove it")
+
+
+def check_readable(path: Path) -> None:
+    """Refuse what cannot be opened or is empty, and pipes, which would be waited for, devices and folders.
+
+    Raises:
+        UserError: with the reason.
+    """
+    try:
+        with open_regular(path) as file:
+            if not os.fstat(file.fileno()).st_size:
+                raise UserError(f"{path}: is empty; replace or remove it")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); replace or remove it") from error
+
+
+def check_claims(path: Path, sample_rate: int, channels: int, samples: int = 0) -> None:
+    """Refuse what no recording has, as whoever believes it runs out of memory or time.
+
+    Args:
+        path: of the file.
+        sample_rate: Hz.
+        channels: their number.
+        samples: of each, that are to be read at once.
+
+    Raises:
+        UserError: with the claim.
+    """
+    if not limits().lowest_rate <= sample_rate <= limits().highest_rate:
+        exceeded = limit("lowest_rate" if sample_rate < limits().lowest_rate else "highest_rate")
+        raise UserError(
+            f"{path}: claims {sample_rate} Hz, beyond {exceeded}; replace or remove it, or change the limit"
+        )
+    if channels > limits().channels:
+        raise UserError(
+            f"{path}: claims {channels} channels, more than {limit('channels')}; replace or remove it, or raise it"
+        )
+    if samples * channels > limits().samples_at_once:
+        raise UserError(
+            f"{path}: claims {samples} samples of {channels} channels, too many to read at once with "
+            f"{limit('samples_at_once')}; cut it into shorter ones, or raise it"
+        )
+
+
+def is_cut_off(log: str) -> bool:
+    """Whether libsndfile's log of a header says that the file is shorter than it should be.
+
+    It reads what is left of a WAV or Ogg file without an error; a FLAC file fails when it is read.
+    """
+    claim = re.search(r"^data : (\d+) \(should be \d+\)", log, re.MULTILINE)
+    return "lacks an end-of-stream bit" in log or (claim is not None and int(claim[1]) < STREAMED_BYTES)
+
+
+def read_headers(paths: list[Path], what: str, *, any_channels: bool = False) -> list[Header]:
+    """Headers of many files, with a progress bar."""
+    with ThreadPoolExecutor() as threads:
+        headers = threads.map(partial(read_header, any_channels=any_channels), paths)
+        return list(track(headers, f"Reading {what}", total=len(paths), transient=True))
+
+
+def reason(error: Exception) -> str:
+    """The part of a decoder's message that does not repeat the path."""
+    return str(error).rsplit(": ", 1)[-1].strip().rstrip(".")

@@ -2,9 +2,10 @@ import subprocess
 import sys
 
 import pytest
+from omegaconf import OmegaConf
 
 from mixit_lightning.cli import main
-from mixit_lightning.config import load_config, recipe_names
+from mixit_lightning.config import ROOT, TAKEN_AS_TYPED, load_config, load_described, recipe_names
 from mixit_lightning.errors import UserError
 
 
@@ -102,3 +103,82 @@ def test_what_is_to_be_prepared_need_not_be_there_yet(tmp_path, capsys):
     assert main(["prepare", "recipe=speech-folder", f"data={tmp_path}"]) == 1
     assert "nothing to prepare" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+PATHS = [
+    "ünï.wav",
+    "日本語.wav",
+    "live (2019).wav",
+    "it's.wav",
+    'say "hi".wav',
+    "a,b.wav",
+    "[mix].wav",
+    "{mix}",
+    "/home/Jürgen",
+    "~/recordings",
+    "runs/r/checkpoints/epoch=3-step=9.ckpt",
+    "007",
+    "1e3",
+    "true",
+    "a: b",
+    "#1",
+    " lead and trail ",
+    "back\\slash\\",
+    "\\'",
+    "$HOME",
+    "a=b=c",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_is_what_was_typed(path, tmp_path, monkeypatch):
+    described = load_described("separate", [f"checkpoint={path}", f"input={path}", f"output={path}"]).separate
+    assert (described.checkpoint, described.input, described.output) == (path, path, path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / path.lstrip("/")).mkdir(parents=True)
+    if path[0] not in "/~":
+        assert load_config(["recipe=speech-folder", f"data={path}"]).settings.data == str(tmp_path / path)
+    assert load_config([f"runs={path}", f"checkpoint={path}"]).settings.checkpoint == path
+
+
+def test_a_path_may_be_nothing_and_keeps_hydras_own_quotes():
+    settings = load_config(["checkpoint=null", "runs='a, b'"]).settings
+    assert settings.checkpoint is None and settings.runs == "a, b"
+
+
+def test_settings_that_are_paths_are_known_as_such():
+    """Top-level settings without a value are paths, or stand here."""
+    others = {"recipe", "run", "needs_data", "note", "data_licence", "early", "labelled", "mode", "licence", "device"}
+    others |= {"port", "datamodule", "sample_rate", "num_outputs", "types", "seed"}
+    for path in [*ROOT.glob("conf/*.yaml"), *ROOT.glob("recipes/*/settings.yaml"), *ROOT.glob("recipes/*/*/*.yaml")]:
+        if "results" in path.parts or path.stem == "dashboard":
+            continue
+        settings = OmegaConf.to_container(OmegaConf.load(path))
+        open_ones = {name for name, value in settings.items() if value in (None, "???")}
+        assert open_ones <= TAKEN_AS_TYPED | others, path
+
+
+@pytest.mark.parametrize("word", ["hydra.verbose=true", "hydra.job.name=foo", "+experiment=foo", "+unknown=1"])
+def test_what_nothing_reads_is_refused(word):
+    with pytest.raises(UserError) as caught:
+        load_config([word])
+    assert word in str(caught.value)
+
+
+def test_the_folder_of_a_run_can_be_given_and_its_name_stays(tmp_path):
+    config = load_config([f"hydra.run.dir={tmp_path / 'it, (here)'}"])
+    assert config.folder == tmp_path / "it, (here)"
+    assert config.settings.run == load_config([]).settings.run
+
+
+def test_a_key_that_can_be_added_is_said_to_be():
+    with pytest.raises(UserError, match=r"\+trainer\.max_time=00:00:01:00"):
+        load_config(["trainer.max_time=00:00:01:00"])
+    assert load_config(["+trainer.max_time=00:00:01:00"]).settings.trainer.max_time == "00:00:01:00"
+
+
+def test_composing_again_adds_nothing_to_the_path_of_modules():
+    load_config([])
+    before = list(sys.path)
+    load_config([])
+    assert sys.path == before

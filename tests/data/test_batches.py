@@ -176,3 +176,9 @@ def test_partners_are_cut_or_padded_to_the_mixture():
 def test_mixtures_of_different_lengths_in_one_batch_are_refused():
     with pytest.raises(UserError, match=r"^2: shorter than others .* datamodule\.evaluation_batch_size=1"):
         all_of([4, 4, 2], 3, 2)
+
+
+def test_a_mixture_is_not_its_own_partner():
+    assert [batch.partners.shape[1] for batch in all_of([9], 1, 2)] == [0]
+    assert [batch.partners.shape[1] for batch in all_of([9, 9], 1, 3)] == [0, 0]
+    assert [batch.partners.shape[1] for batch in all_of([9, 9], 1, 2)] == [1, 1]

@@ -60,7 +60,13 @@ def test_weights_of_another_network_are_refused(save):
 
 @pytest.mark.parametrize(
     ("waveform", "message"),
-    [(torch.zeros(1, 1, 8), "has shape"), (torch.zeros(0), "has shape"), (torch.tensor([0.0, torch.nan]), "finite")],
+    [
+        (torch.zeros(1, 1, 8), "has shape"),
+        (torch.zeros(0), "has shape"),
+        (torch.tensor([0.0, torch.nan]), "finite"),
+        (torch.zeros(8000, 2), r"waveform\.T"),
+        (torch.full((80,), 1e25), "beyond"),
+    ],
 )
 def test_what_is_no_waveform_is_refused(save, waveform, message):
     with pytest.raises(ValueError, match=message):

@@ -51,3 +51,12 @@ def test_a_row_an_example_whatever_the_batches():
     assert alone.input_si_snr.isna().tolist() == [number == 3 for number in range(COUNT)]
     assert values["momi"] == pytest.approx(alone.momi.mean(), abs=1e-4)
     assert values["si_snri"] == pytest.approx(alone.si_snri.mean(), abs=1e-4)
+
+
+def test_a_single_mixture_has_no_momi():
+    torch.manual_seed(0)
+    references = torch.randn(1, 2, LENGTH)
+    batch = EvaluationBatch(references.sum(1), references, torch.zeros(1, 0, LENGTH), ["alone"])
+    objective = SimpleNamespace(admissible=None, search="exact")
+    table, values = score(separate, SeparationScoring(), objective, [batch], torch.device("cpu"))
+    assert values["momi"] is None and table.momi.isna().all() and values["si_snri"] is not None

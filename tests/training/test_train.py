@@ -17,8 +17,9 @@ from mixit_lightning.cli import main
 from mixit_lightning.errors import UserError
 from mixit_lightning.separation import Separator
 from mixit_lightning.training.checkpoints import AtomicCheckpointIO, load_checkpoint
+from mixit_lightning.training.curves import CurvesLogger
 from mixit_lightning.training.evaluate import evaluate
-from mixit_lightning.training.train import train
+from mixit_lightning.training.train import build_trainer, parts_of, train
 
 from .conftest import TINY
 
@@ -176,7 +177,7 @@ def test_a_full_disk_is_explained_and_leaves_what_was_saved_before(tmp_path, mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match=r"last\.ckpt: cannot be written \(.*make room .*the same command goes on"):
+    with pytest.raises(UserError, match=r"last\.ckpt: cannot be written \(.*make room"):
         checkpoints.save_checkpoint({"state_dict": {}, "global_step": 3}, tmp_path / "last.ckpt")
     assert load_checkpoint(tmp_path / "last.ckpt")["global_step"] == 2
     assert load_checkpoint(tmp_path / "previous.ckpt")["global_step"] == 1
@@ -244,3 +245,23 @@ def test_weights_and_biases_offline(tiny, monkeypatch):
     folder = train(tiny(*STEPS, "logger=wandb", "logger.offline=true"))
     assert list(folder.rglob("*.wandb"))
     assert (folder / "metrics.csv").exists()
+
+
+def test_parts_that_a_user_gives_the_trainer_come_beside_our_own(tiny, tmp_path):
+    stopping = "{_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: train/loss}"
+    board = f"{{_target_: lightning.pytorch.loggers.CSVLogger, save_dir: {tmp_path}}}"
+    io = "{_target_: lightning.pytorch.plugins.io.AsyncCheckpointIO}"
+    config = tiny(f"+trainer.callbacks=[{stopping}]", f"+trainer.logger={board}", "+trainer.max_time=00:00:01:00")
+    trainer = build_trainer(config, [CurvesLogger(tmp_path / "metrics.csv", lambda: 0)], {})
+    names = [type(part).__name__ for part in trainer.callbacks]
+    assert {"EarlyStopping", "EpochLines", "Stopping", "Timer"} <= set(names) and names.count("ModelCheckpoint") == 2
+    assert [type(part).__name__ for part in trainer.loggers] == ["CurvesLogger", "CSVLogger"]
+    assert [type(part).__name__ for part in parts_of(tiny(f"+trainer.plugins={io}").settings, "plugins")] == [
+        "AsyncCheckpointIO"
+    ]
+
+
+@pytest.mark.parametrize("word", ["+trainer.callbacks=stop", "+trainer.callbacks=[1]"])
+def test_what_is_no_part_of_a_trainer_is_refused(tiny, word):
+    with pytest.raises(UserError, match=r"trainer\.\w+"):
+        build_trainer(tiny(word), [], {})

@@ -85,6 +85,11 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         return None
     recording = record.get("recording")
     outputs = recording.get("outputs") if isinstance(recording, dict) else None
-    if not (isinstance(outputs, list) and all(isinstance(name, str) and Path(name).name == name for name in outputs)):
+    if not (isinstance(outputs, list) and all(isinstance(name, str) and is_name(name) for name in outputs)):
         return None
     return record
+
+
+def is_name(name: str) -> bool:
+    """Whether a name is that of a file in a folder, and leads nowhere else."""
+    return Path(name).name == name and name not in ("", "..")

@@ -245,7 +245,7 @@ def parts_of(settings: DictConfig, name: str) -> list[Any]:
         UserError: one refuses its settings, or is none.
     """
     described = settings.trainer.get(name)
-    if described is None or described is False:
+    if described is None or isinstance(described, bool):
         return []
     if OmegaConf.is_list(described):
         parts = list(described)

@@ -27,7 +27,7 @@ if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
 def run_train(overrides: Sequence[str]) -> None:
     """Train, evaluate the best checkpoint, write the report; launcher=slurm: have a job do it."""
     from .config import build, load_config
-    from .processes import join, rank
+    from .processes import join, leave
     from .training.dashboard import dashboard_of
     from .training.evaluate import evaluate
     from .training.faults import explaining
@@ -43,7 +43,7 @@ def run_train(overrides: Sequence[str]) -> None:
         with dashboard_of(config):
             train(config)
             evaluate(config)
-        if rank():
+        if not leave():
             return
         show(config.folder)
         if config.settings.get("separate_into"):
@@ -100,7 +100,7 @@ def separate_data(config: "Config") -> None:
 def run_evaluate(overrides: Sequence[str]) -> None:
     """Separate the test set with a checkpoint, write results.json, examples.csv and the report."""
     from .config import load_config
-    from .processes import join, rank
+    from .processes import join, leave
     from .training.evaluate import evaluate
     from .training.faults import explaining
 
@@ -108,7 +108,7 @@ def run_evaluate(overrides: Sequence[str]) -> None:
     with stoppable(), explaining(config.folder):
         join(config.settings)
         evaluate(config)
-        if rank() == 0:
+        if leave():
             show(config.folder)
 
 

@@ -74,6 +74,20 @@ def watch(others: "Sequence[subprocess.Popen[bytes]]") -> None:
     threading.Thread(target=look, daemon=True).start()
 
 
+def leave() -> bool:
+    """Part from the other processes, where nothing is left to be computed together.
+
+    Without it, threads that the processes talk to each other by may be there still when Python ends, which aborts.
+
+    Returns:
+        Whether this process is the first one.
+    """
+    first = rank() == 0
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+    return first
+
+
 class Started(NamedTuple):
     """Processes that another program has started."""
 

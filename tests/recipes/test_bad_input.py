@@ -84,7 +84,7 @@ def test_empty_data_root(attempt, tmp_path, recipe, missing):
 def test_folder_without_recordings(attempt, mixtures):
     for path in (mixtures / SPLIT / "s1").iterdir():
         path.unlink()
-    assert f"{mixtures / SPLIT / 's1'}: no WAV files" in attempt("recipe=wsj0-2mix", f"data={mixtures}")
+    assert f"{mixtures / SPLIT / 's1'}: no recordings" in attempt("recipe=wsj0-2mix", f"data={mixtures}")
 
 
 def row(folder, number):

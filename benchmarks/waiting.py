@@ -1,7 +1,7 @@
 """How long do a training step and an evaluation take on a shared machine, by how long threads of OpenMP spin?
 
 A thread that waits for the others looks again and again whether they are done (it spins) before it sleeps. Libgomp's
-own 300,000 looks take the cores from whatever else runs, the threads that are waited for included; `mixit` sets a
+own 300,000 looks take the cores from whatever else runs, the threads that are waited for included; `mixit` sets two
 thousand where the user has set nothing. A step is that of `recipe=synthetic` (`tdcnpp-small`, 8 examples of 2 s), an
 evaluation that of 20 of its test mixtures. All take turns, each in a process of its own; first on the machine as it
 is, then beside two processes that do nothing but count.
@@ -26,7 +26,7 @@ from mixit_lightning.training.evaluate import score
 from mixit_lightning.training.train import build_module
 
 SPAWN = multiprocessing.get_context("spawn")
-OURS = "a thousand"
+OURS = "two thousand"
 POLICIES: dict[str, dict[str, str]] = {
     "as libgomp does": {},
     "none": {"OMP_WAIT_POLICY": "passive"},
@@ -110,7 +110,7 @@ def measure(quick: bool) -> Iterator[Row]:
                 where = "beside two busy processes" if busy else "on an idle machine"
                 for policy in [policy for policy in POLICIES if policy != OURS]:
                     yield Row(
-                        f"{question} {where}, a thousand spins",
+                        f"{question} {where}, two thousand spins",
                         f"spins {policy}" if policy != "none" else "none (OMP_WAIT_POLICY=passive)",
                         Spread.ratio(times[policy], times[OURS]),
                         seconds=medians(times),

@@ -10,7 +10,7 @@ CODE = "import mixit_lightning.cli, os; print(os.environ.get('GOMP_SPINCOUNT'), 
 @pytest.mark.parametrize(
     ("given", "found"),
     [
-        ({}, "1000 None"),
+        ({}, "2000 None"),
         ({"GOMP_SPINCOUNT": "5"}, "5 None"),
         ({"OMP_WAIT_POLICY": "active"}, "None active"),
     ],

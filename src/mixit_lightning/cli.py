@@ -16,7 +16,7 @@ from .signals import Stopped, stoppable
 if TYPE_CHECKING:
     from .config import Config
 
-SPINS = "1000"
+SPINS = "2000"
 """Looks of a thread that waits for others, before it sleeps: on an idle machine as fast as libgomp's own 300,000, with
 which a step may take ten times as long beside other busy processes, see benchmarks/waiting.py."""
 

@@ -17,9 +17,9 @@ from asteroid.dsp.overlap_add import LambdaOverlapAdd
 from harness import Row, Spread, in_turns, medians, run
 from torch import Tensor, nn
 
+from mixit_lightning.inference import Separator
+from mixit_lightning.inference.chunks import window_starts
 from mixit_lightning.memory import keep_freed_memory
-from mixit_lightning.separation import Separator
-from mixit_lightning.separation.windows import window_starts
 from mixit_lightning.separators import TDCNpp
 
 RATE, WINDOW, OVERLAP = 16000, 30.0, 3.0

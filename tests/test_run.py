@@ -7,7 +7,7 @@ from mixit_lightning.errors import UserError
 from mixit_lightning.files import replacing
 from mixit_lightning.run import commit, differences, open_run, run_name
 from mixit_lightning.training.checkpoints import load_checkpoint
-from mixit_lightning.training.curves import CurvesLogger
+from mixit_lightning.training.csv_logger import CurvesLogger
 
 
 def test_run_names():

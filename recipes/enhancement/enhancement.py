@@ -13,9 +13,9 @@ from mixit_lightning.audio.opening import read_headers
 from mixit_lightning.data import Mixture, MixtureDataModule, RecordingPool, Split
 from mixit_lightning.data.datamodule import LIST_SEEDS
 from mixit_lightning.data.dynamic import REFERENCE_RMS
+from mixit_lightning.data.inventory import Inventory, Item
 from mixit_lightning.data.mixture import fit_length, generator
 from mixit_lightning.data.recordings import QUIET, Recording
-from mixit_lightning.doctor.inventory import Inventory, Item
 from mixit_lightning.errors import UserError
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")

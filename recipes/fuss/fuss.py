@@ -10,11 +10,11 @@ import torch
 from mixit_lightning.audio.finding import recordings_below
 from mixit_lightning.audio.opening import read
 from mixit_lightning.data import Mixture, MixtureDataModule, PreparedMixtures, RecordingPool, Row, Split, make_rows
-from mixit_lightning.data.mixture import TrainingMixtures, fit_length, generator
+from mixit_lightning.data.inventory import Inventory, Item
+from mixit_lightning.data.mixture import LabelledAndUnlabelled, TrainingMixtures, fit_length, generator
 from mixit_lightning.data.prepared import part_rows
-from mixit_lightning.doctor.inventory import Inventory, Item
 from mixit_lightning.errors import UserError
-from mixit_lightning.preparation.jobs import JOURNAL
+from mixit_lightning.jobs import JOURNAL
 from mixit_lightning.reading import listed, read_text
 
 FOLDERS: dict[Split, str] = {"train": "train", "valid": "validation", "test": "eval"}
@@ -89,17 +89,6 @@ class Recombined:
         """A random stretch of a source, padded with silence if it is too short."""
         start = int(rng.integers(max(0, frames - self.length) + 1))
         return fit_length(torch.from_numpy(read(path, start, min(self.length, frames))), self.length)
-
-
-class LabelledAndUnlabelled:
-    """Labelled mixtures from one place, unlabelled ones from another."""
-
-    def __init__(self, labelled: TrainingMixtures, unlabelled: TrainingMixtures) -> None:
-        self.mixtures = {True: labelled, False: unlabelled}
-
-    def draw(self, number: int, *, labelled: bool) -> Mixture:
-        """Mixture of that number in its place."""
-        return self.mixtures[labelled].draw(number, labelled=labelled)
 
 
 class Fuss(MixtureDataModule):

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from fuss import FOLDERS
+from mixit_lightning.corpora.mixing import WAV_HEADER, write_wav
 from mixit_lightning.data import RecordingPool
 from mixit_lightning.data.mixture import generator
 from mixit_lightning.data.recordings import QUIET
 from mixit_lightning.errors import UserError
 from mixit_lightning.files import replacing
-from mixit_lightning.preparation import Job, run_jobs
-from mixit_lightning.preparation.mixing import WAV_HEADER, write_wav
+from mixit_lightning.jobs import Job, run_jobs
 
 BACKGROUND_RMS = 10 ** (-45 / 20)
 """Room for three foregrounds 25 dB above it."""

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from mixit_lightning.corpora.mixing import Mode, check_choice
 from mixit_lightning.data import PreparedDataModule, Row, Split, find_rows
-from mixit_lightning.doctor.inventory import Inventory, items_of_folder
+from mixit_lightning.data.inventory import Inventory, items_of_folder
 from mixit_lightning.errors import UserError
-from mixit_lightning.preparation.mixing import Mode, check_choice
 
 REFERENCES = {"clean": ("s1", "s2"), "both": ("s1", "s2"), "single": ("s1",)}
 """The speakers that each type of mixture has; the noise of `both` and `single` is no reference."""

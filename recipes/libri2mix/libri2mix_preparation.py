@@ -16,12 +16,8 @@ from rich.progress import track
 from libri2mix import PARTS
 from mixit_lightning.audio.opening import opened, read, read_block, read_header
 from mixit_lightning.config import first_line
-from mixit_lightning.data.recordings import repeat
-from mixit_lightning.errors import UserError
-from mixit_lightning.files import replacing
-from mixit_lightning.preparation import Job, run_jobs
-from mixit_lightning.preparation.download import download_librispeech
-from mixit_lightning.preparation.mixing import (
+from mixit_lightning.corpora.download import download_librispeech
+from mixit_lightning.corpora.mixing import (
     WAV_HEADER,
     Mode,
     at_rate,
@@ -30,6 +26,10 @@ from mixit_lightning.preparation.mixing import (
     num_frames_at,
     write_wav,
 )
+from mixit_lightning.data.recordings import repeat
+from mixit_lightning.errors import UserError
+from mixit_lightning.files import replacing
+from mixit_lightning.jobs import Job, run_jobs
 from mixit_lightning.reading import delimiter_of, listed, read_text
 
 RATE = 16000

@@ -7,8 +7,8 @@ from torch.utils.data import ConcatDataset, DataLoader
 
 from mixit_lightning.data import EvaluationBatch, Mixture, MixtureDataModule, Split
 from mixit_lightning.data.batches import EvaluationDataset
-from mixit_lightning.data.mixture import EvaluationMixtures, Unheard
-from mixit_lightning.doctor.inventory import Inventory
+from mixit_lightning.data.inventory import Inventory
+from mixit_lightning.data.mixture import EvaluationMixtures, LabelledAndUnlabelled
 from mixit_lightning.errors import UserError
 
 
@@ -50,9 +50,9 @@ class ReverbAdaptation(MixtureDataModule):
             domain.setup(stage)
         super().setup(stage)
 
-    def training_mixtures(self) -> "TwoDomains":
+    def training_mixtures(self) -> LabelledAndUnlabelled:
         """Each kind from its domain."""
-        return TwoDomains(self.labelled, self.unlabelled)
+        return LabelledAndUnlabelled(self.labelled.training, self.unlabelled.training)
 
     def evaluation_mixtures(self, split: Split) -> EvaluationMixtures:
         """Those of the unlabelled domain, without their references."""
@@ -82,17 +82,6 @@ class ReverbAdaptation(MixtureDataModule):
         for domain in self.all_domains.values():
             every += [inventory for inventory in domain.inventories() if inventory not in every]
         return every
-
-
-class TwoDomains:
-    """Labelled mixtures from one data module, unlabelled ones from another."""
-
-    def __init__(self, labelled: MixtureDataModule, unlabelled: MixtureDataModule) -> None:
-        self.parts = {True: labelled.training, False: unlabelled.training}
-
-    def draw(self, number: int, *, labelled: bool) -> Unheard:
-        """Mixture of that number from the domain of its kind."""
-        return self.parts[labelled].draw(number, labelled=labelled)
 
 
 class WithoutReferences:

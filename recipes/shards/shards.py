@@ -4,16 +4,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mixit_lightning.collection.labelled import LabelledMixtures, check_labelled
 from mixit_lightning.data import MixtureDataModule, Split
 from mixit_lightning.data.datamodule import LIST_SEEDS
+from mixit_lightning.data.mixture import LabelledAndUnlabelled
 from mixit_lightning.errors import UserError
-from mixit_lightning.shards.cache import Cache
-from mixit_lightning.shards.catalogue import Catalogue, Shard, read_catalogue
-from mixit_lightning.shards.examination import Examination
-from mixit_lightning.shards.mixtures import SegmentList, SegmentMixtures, Segments
-from mixit_lightning.shards.order import Order
-from mixit_lightning.shards.storage import Storage
-from own_recordings import LabelledMixtures, OwnMixtures
+from mixit_lightning.streaming.cache import Cache
+from mixit_lightning.streaming.catalogue import Catalogue, Shard, read_catalogue
+from mixit_lightning.streaming.mixtures import SegmentList, SegmentMixtures, Segments
+from mixit_lightning.streaming.order import Order
+from mixit_lightning.streaming.report import ShardReport
+from mixit_lightning.streaming.storage import Storage
 
 
 class Shards(MixtureDataModule):
@@ -22,7 +23,7 @@ class Shards(MixtureDataModule):
     Args:
         data: folder of the shards, or their place in object storage.
         shards: fingerprint of the shards, which a run belongs to; null is whichever there are.
-        labelled_data: folder of labelled recordings, see `own_recordings.LabelledMixtures`.
+        labelled_data: folder of labelled recordings, see `LabelledMixtures`.
         window: shards whose segments are shuffled together.
         max_level: dB, up or down, of every crop for training.
         validation_count: crops to validate on, at most.
@@ -56,10 +57,7 @@ class Shards(MixtureDataModule):
             raise UserError("datamodule.validation_count and datamodule.test_count must be 2 or more")
         if window < 1:
             raise UserError(f"datamodule.window={window} must be 1 or more")
-        if self.labelled_share and labelled_data is None:
-            raise UserError("this objective needs labelled recordings: give labelled_data=FOLDER, or objective=mixit")
-        if labelled_data is not None and not self.labelled_share:
-            raise UserError("labelled_data has no meaning for objective=mixit; give objective=semi-supervised")
+        check_labelled(labelled_data, self.labelled_share)
         self.storage = Storage(data, patience)
         self.fingerprint = shards
         self.labelled_data = labelled_data
@@ -116,7 +114,7 @@ class Shards(MixtureDataModule):
         """An order of the segments of a split."""
         return Order([shard.recordings for shard in self.of(split)], self.window, self.num_mixtures, seed)
 
-    def training_mixtures(self) -> OwnMixtures:
+    def training_mixtures(self) -> LabelledAndUnlabelled:
         """Crops, and labelled mixtures where there are any."""
         crops = labelled = None
         if self.labelled_share < 1:
@@ -127,7 +125,7 @@ class Shards(MixtureDataModule):
             labelled = LabelledMixtures(
                 Path(self.labelled_data), self.length, self.sample_rate, self.max_level, self.seed
             )
-        return OwnMixtures(crops, labelled)
+        return LabelledAndUnlabelled(labelled, crops)
 
     def check_cache(self) -> None:
         """Refuse a cache in which a window and the next one have no room.
@@ -149,10 +147,10 @@ class Shards(MixtureDataModule):
         """Crops of what was held out."""
         return SegmentList(self.segments(split, self.order(split, LIST_SEEDS[split])), self.counts[split])
 
-    def look(self, quiet: bool) -> list[Examination]:
+    def reports(self, quiet: bool) -> list[ShardReport]:
         """Whether all shards are whole."""
         self.fingerprint = None  # whatever there is now
-        return [Examination.of(self.catalogue, self.cache, quiet)]
+        return [ShardReport.of(self.catalogue, self.cache, quiet)]
 
 
 def proposals(data: str, patience: float, max_catalogue_megabytes: float) -> dict[str, Any]:

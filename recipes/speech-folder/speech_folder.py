@@ -6,7 +6,7 @@ from typing import Any
 
 from mixit_lightning.audio.finding import recordings_below
 from mixit_lightning.data import DynamicDataModule, RecordingPool, Split
-from mixit_lightning.doctor.inventory import Inventory, Item
+from mixit_lightning.data.inventory import Inventory, Item
 
 
 class SpeechFolder(DynamicDataModule):

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from mixit_lightning.corpora.mixing import Mode, check_choice
 from mixit_lightning.data import PreparedDataModule, Row, Split, find_rows
-from mixit_lightning.doctor.inventory import Inventory, items_of_folder
-from mixit_lightning.preparation.mixing import Mode, check_choice
+from mixit_lightning.data.inventory import Inventory, items_of_folder
 
 FOLDERS: dict[Split, str] = {"train": "tr", "valid": "cv", "test": "tt"}
 

@@ -14,9 +14,7 @@ import numpy as np
 from rich.progress import track
 
 from mixit_lightning.audio.opening import read, read_header
-from mixit_lightning.errors import UserError
-from mixit_lightning.preparation import Job, run_jobs
-from mixit_lightning.preparation.mixing import (
+from mixit_lightning.corpora.mixing import (
     WAV_HEADER,
     Mode,
     at_rate,
@@ -25,7 +23,9 @@ from mixit_lightning.preparation.mixing import (
     num_frames_at,
     write_wav,
 )
-from mixit_lightning.preparation.sphere import read_sphere, sphere_header, whole
+from mixit_lightning.corpora.sphere import read_sphere, sphere_header, whole
+from mixit_lightning.errors import UserError
+from mixit_lightning.jobs import Job, run_jobs
 from mixit_lightning.reading import read_text
 
 SPLITS = ("tr", "cv", "tt")

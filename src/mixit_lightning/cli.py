@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import UserError
+from .interrupts import Stopped, stoppable
 from .limits import take_limits
-from .signals import Stopped, stoppable
 
 if TYPE_CHECKING:
     from .config import Config
@@ -28,10 +28,10 @@ def run_train(overrides: Sequence[str]) -> None:
     """Train, evaluate the best checkpoint, write the report; launcher=slurm: have a job do it."""
     from .config import build, load_config
     from .processes import join, leave
-    from .training.dashboard import dashboard_of
     from .training.evaluate import evaluate
     from .training.faults import explaining
     from .training.train import train
+    from .training.wandb_logger import dashboard_of
 
     config = load_config(overrides)
     check_separate_into(config)
@@ -82,7 +82,7 @@ def check_separate_into(config: "Config") -> None:
 def separate_data(config: "Config") -> None:
     """Separate all of a run's data with its best checkpoint, and say what was of no use."""
     from .config import build, load_described
-    from .separation.files import separate_files, show
+    from .inference.files import separate_files, show
 
     data = Path(config.settings.data)
     described = load_described("separate", ["checkpoint=null", "input=null", "output=null"]).separate
@@ -134,27 +134,31 @@ def run_doctor(overrides: Sequence[str]) -> None:
     import json
 
     from .config import build, load_config
+    from .corpora.doctor import examine
 
     words = [word for word in overrides if word != "--json"]
     config = load_config(words)
     as_json = len(words) < len(overrides)
-    looks = build(config.settings, "datamodule").look(quiet=as_json)
-    if not looks:
+    datamodule = build(config.settings, "datamodule")
+    reports = datamodule.reports(quiet=as_json)
+    if reports is None:
+        reports = [examine(inventory, quiet=as_json) for inventory in datamodule.inventories()]
+    if not reports:
         raise UserError(f"recipe {config.settings.recipe} generates its sounds; there are no files to look at")
     if as_json:
-        plain = [look.plain() for look in looks]
+        plain = [report.plain() for report in reports]
         print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=2))
     else:
-        for look in looks:
-            look.show()
-    if not all(look.healthy for look in looks):
+        for report in reports:
+            report.show()
+    if not all(report.healthy for report in reports):
         raise SystemExit(1)
 
 
 def run_rooms(overrides: Sequence[str]) -> None:
     """Simulate a bank of rooms, for rooms=FILE, and draw it; again: go on where it was stopped."""
     from .config import build, load_described
-    from .results.rooms import draw_bank
+    from .report.rooms import draw_bank
     from .rooms.bank import summary
 
     settings = load_described("rooms", overrides)
@@ -177,7 +181,7 @@ def run_separate(overrides: Sequence[str]) -> None:
     import json
 
     from .config import build, load_described
-    from .separation.files import show
+    from .inference.files import show
 
     words = [word for word in overrides if word != "--json"]
     as_json = len(words) < len(overrides)
@@ -207,8 +211,8 @@ def run_export(overrides: Sequence[str]) -> None:
 
 def run_compare(words: Sequence[str]) -> None:
     """Compare runs with the first: [LABEL=]FOLDER ... or rows=NAME,NAME of recipe=NAME [output=FOLDER measure=NAME]."""
-    from .results.comparison import compare, find_run
-    from .results.measured import measured_rows
+    from .report.comparison import compare, find_run
+    from .tables.measured import measured_rows
 
     own, words = take(words, "recipe", "runs", "output", "measure", "rows")
     root = Path(own.get("runs", "runs"), own.get("recipe", "synthetic"))
@@ -227,7 +231,7 @@ def run_compare(words: Sequence[str]) -> None:
 
 def run_table(words: Sequence[str]) -> None:
     """Print a recipe's table, published beside measured; write it as Markdown, CSV, LaTeX and HTML [output=FOLDER]."""
-    from .results.tables import markdown, measure_tables, write_tables
+    from .tables.render import markdown, measure_tables, write_tables
 
     own, words = take(words, "recipe", "output")
     recipe = own.get("recipe", "synthetic")
@@ -258,7 +262,7 @@ def run_tables(words: Sequence[str]) -> None:
 
 def run_reproduce(words: Sequence[str]) -> None:
     """Run the rows of a recipe's table that no run has measured [rows=NAME,NAME]; again: go on where it was stopped."""
-    from .results.reproduce import check_all, reproduce
+    from .tables.reproduce import check_all, reproduce
 
     own, words = take(words, "recipe", "rows")
     check_all(reproduce(own.get("recipe", "synthetic"), own["rows"].split(",") if "rows" in own else None, words))
@@ -266,7 +270,7 @@ def run_reproduce(words: Sequence[str]) -> None:
 
 def run_keep(words: Sequence[str]) -> None:
     """Copy what was measured of a recipe's table, or of rows=NAME,NAME, into the repository: recipes/NAME/results/."""
-    from .results.keep import keep
+    from .tables.keep import keep
 
     own, words = take(words, "recipe", "rows")
     for folder in keep(own.get("recipe", "synthetic"), own["rows"].split(",") if "rows" in own else None, words):
@@ -295,7 +299,7 @@ def take(words: Sequence[str], *names: str) -> tuple[dict[str, str], list[str]]:
 
 def run_dashboard(overrides: Sequence[str]) -> None:
     """Make a Weights & Biases workspace for the recipe's runs, with what conf/dashboard.yaml lists."""
-    from .results.dashboard import make_workspace
+    from .training.wandb_workspace import make_workspace
 
     print(f"look: {make_workspace(overrides)}")
 
@@ -311,8 +315,8 @@ def show(folder: Path) -> None:
     """Write the report, and print the figures and where to look."""
     import json
 
-    from .results.quantities import quantities
-    from .results.report import write_report
+    from .report.labels import quantities
+    from .report.run_page import write_report
 
     page = write_report(folder)
     record = json.loads((folder / "results.json").read_text())

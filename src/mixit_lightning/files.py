@@ -1,6 +1,7 @@
 """Writing files so that nothing half-written ever stands under a final name."""
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,3 +73,12 @@ def disk_full(path: Path) -> DiskFull:
     return DiskFull(
         f"{path}: cannot be written ({os.strerror(errno.ENOSPC)}); make room, and run the same command again to resume"
     )
+
+
+def lock(descriptor: int) -> bool:
+    """Lock an open file until all processes that have it open as it is have closed it; False where another has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -15,7 +15,7 @@ from torch import Tensor, distributed
 
 from .config import first_line
 from .errors import UserError
-from .signals import say
+from .interrupts import say
 
 GRACE = 10.0
 """Seconds in which a process finds out by itself that another has died, and can say more about it."""

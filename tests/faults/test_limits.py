@@ -17,10 +17,10 @@ from mixit_lightning.audio.opening import opened, read, read_header
 from mixit_lightning.cli import main
 from mixit_lightning.config import build, load_config, load_described
 from mixit_lightning.errors import UserError
+from mixit_lightning.inference.trained import check
 from mixit_lightning.limits import VARIABLE, Limits, changed_limits, limits, parse_limits
 from mixit_lightning.reading import listed, read_json, read_yaml
 from mixit_lightning.rooms import RoomBank
-from mixit_lightning.sharing.trained import check
 
 from .mutations import BOMB, CODE, npy_header
 
@@ -120,8 +120,8 @@ def test_nor_is_what_is_looked_up_again_and_again(escapes, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("key", "target", "own"),
     [
-        ("optimizer.x", "mixit_lightning.shards.packing.pack", "shard"),
-        ("datamodule.x", "mixit_lightning.sharing.export.export", "export"),
+        ("optimizer.x", "mixit_lightning.streaming.packing.pack", "shard"),
+        ("datamodule.x", "mixit_lightning.inference.export.export", "export"),
         ("separator.x", "wsj0_2mix_preparation.prepare", "preparation"),
         ("trainer.preparation", "fuss_preparation.prepare", "preparation"),
     ],

@@ -17,12 +17,12 @@ from mixit_lightning.audio.opening import opened, read, read_header
 from mixit_lightning.audio.plain_wav import read_plain_wav
 from mixit_lightning.cli import main
 from mixit_lightning.errors import UserError
+from mixit_lightning.inference.safe_tensors import read_safetensors
+from mixit_lightning.inference.trained import load_trained
 from mixit_lightning.limits import VARIABLE, Limits
 from mixit_lightning.reading import read_json, read_text
-from mixit_lightning.results.records import read_results
+from mixit_lightning.records import read_results
 from mixit_lightning.rooms import RoomBank
-from mixit_lightning.sharing.safe_tensors import read_safetensors
-from mixit_lightning.sharing.trained import load_trained
 from mixit_lightning.training.checkpoints import load_checkpoint
 
 from ..helpers.recordings import surveyed

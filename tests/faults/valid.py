@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from mixit_lightning.sharing.safe_tensors import write_safetensors
+from mixit_lightning.inference.safe_tensors import write_safetensors
 
 from ..recipes.conftest import make_fuss, make_rooms, make_speech, syllables, write
 from ..sharing.conftest import LEARNED, network_of, settings_of

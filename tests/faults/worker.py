@@ -225,8 +225,9 @@ def stop(*_: object) -> None:
 def take_place_of_checkout(root: Path) -> None:
     """Let the package find recipes and settings elsewhere."""
     from mixit_lightning import config
-    from mixit_lightning.results import measured, paper_table
     from mixit_lightning.sweeps import file
+    from mixit_lightning.tables import measured
+    from mixit_lightning.tables import schema as paper_table
 
     for module in (config, measured, paper_table, file):
         module.ROOT = root  # type: ignore[attr-defined]

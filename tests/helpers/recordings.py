@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 
 from mixit_lightning.audio.opening import opened
-from mixit_lightning.data.survey import survey
+from mixit_lightning.collection.survey import survey
 
 
 def surveyed(path):

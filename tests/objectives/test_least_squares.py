@@ -7,7 +7,7 @@ from mixit_lightning.objectives import Objective, mixit
 from mixit_lightning.objectives.least_squares import least_squares_mixing_matrix
 from mixit_lightning.objectives.search import Products
 
-from .test_matching import leaky_sources
+from .test_remix import leaky_sources
 
 
 def by_lapack(estimates, mixtures):

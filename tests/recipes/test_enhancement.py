@@ -16,7 +16,7 @@ from mixit_lightning.cli import main
 from mixit_lightning.config import load_config
 from mixit_lightning.data import recordings as pool_module
 from mixit_lightning.data.batches import EvaluationDataset
-from mixit_lightning.doctor.diagnosis import examine_names
+from mixit_lightning.data.inventory import examine_names
 from mixit_lightning.objectives import mixit, negative_thresholded_snr
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit.npz"

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from mixit_lightning.collection.listed import listed
 from mixit_lightning.config import load_config
 from mixit_lightning.errors import UserError
 from mixit_lightning.reading import read_text
-from mixit_lightning.shards.manifest import listed
 
 SAVED = {
     "Notepad": lambda text: "\ufeff" + text.replace("\n", "\r\n"),

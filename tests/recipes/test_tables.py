@@ -7,8 +7,8 @@ import pytest
 
 from conftest import SMALL, make_libri2mix, make_rooms
 from mixit_lightning.config import load_config, recipe_names
-from mixit_lightning.results.measured import row_config
-from mixit_lightning.results.paper_table import read_tables
+from mixit_lightning.tables.measured import row_config
+from mixit_lightning.tables.schema import read_tables
 from mixit_lightning.training.train import train
 
 ROWS = [(recipe, table, row) for recipe in recipe_names() for table in read_tables(recipe) for row in table.rows]

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mixit_lightning.errors import UserError
-from mixit_lightning.signals import STOPPED
+from mixit_lightning.interrupts import STOPPED
 from mixit_lightning.sweeps.remote import sweep_remotely
 from tests.training.conftest import TINY
 

@@ -1,7 +1,7 @@
 import pytest
 
 from mixit_lightning.config import load_config
-from mixit_lightning.results.plots import LIGHT, new_figure
+from mixit_lightning.report.plots import LIGHT, new_figure
 from mixit_lightning.sweeps.summary import FAILED, FINISHED, PRUNED, Record, Summary, draw_parameter, draw_progress
 
 

@@ -15,9 +15,9 @@ from lightning.pytorch.loops.fit_loop import _FitLoop
 
 from mixit_lightning.cli import main
 from mixit_lightning.errors import UserError
-from mixit_lightning.separation import Separator
+from mixit_lightning.inference import Separator
 from mixit_lightning.training.checkpoints import AtomicCheckpointIO, load_checkpoint
-from mixit_lightning.training.curves import CurvesLogger
+from mixit_lightning.training.csv_logger import CurvesLogger
 from mixit_lightning.training.evaluate import evaluate
 from mixit_lightning.training.train import build_trainer, parts_of, train
 

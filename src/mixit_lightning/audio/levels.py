@@ -24,6 +24,9 @@ HIGHEST = {"ULAW": 32124, "ALAW": 32256}
 UNLIMITED = ("VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III", *FLOATS)
 """Kinds of samples that may be of any size: lossy ones are decoded to floats."""
 
+CLIPPED_SHARE = 1e-3
+"""Of the samples, at full scale; fewer cannot be noticed, and a peak or two is clipped in the standard sets as well."""
+
 
 def full_scale(subtype: str) -> float:
     """The highest value of a kind of samples; infinity where there is none.

@@ -9,10 +9,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from .. import processes
-from ..doctor.inventory import Inventory, Look
 from ..errors import UserError
-from ..signals import leave_to_parent
+from ..interrupts import leave_to_parent
 from .batches import DrawnBatch, EvaluationDataset, TrainingDataset, TrainingSampler
+from .inventory import Inventory, Report
 from .mixture import EvaluationBatch, EvaluationMixtures, TrainingBatch, TrainingMixtures
 from .reverberation import ReverberantList, ReverberantTraining, Rooms
 
@@ -137,11 +137,13 @@ class MixtureDataModule(lightning.LightningDataModule):
         inventory = self.inventory()
         return [] if inventory is None else [inventory]
 
-    def look(self, quiet: bool) -> Sequence[Look]:
-        """What the doctor says of all these sets; `quiet` is without progress."""
-        from ..doctor.diagnosis import examine  # which reads audio by this package
+    def reports(self, quiet: bool) -> Sequence[Report] | None:
+        """What there is to say about recordings that make no set; None lets the doctor examine `inventories`.
 
-        return [examine(inventory, quiet=quiet) for inventory in self.inventories()]
+        Args:
+            quiet: without progress.
+        """
+        return None
 
     def skipped(self) -> dict[str, str]:
         """Recordings of the set that are not used, by name, and why."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import default_collate
@@ -134,6 +135,29 @@ class EvaluationBatch(NamedTuple):
     """`(item, mixture - 1, time)`: what is added to each mixture to make a mixture of mixtures; no rows where none are
     wanted."""
     names: list[str]
+
+
+class LabelledAndUnlabelled:
+    """Training mixtures of which the labelled come from one place and the unlabelled from another.
+
+    Args:
+        labelled: None where no example is labelled.
+        unlabelled: None where all are.
+    """
+
+    def __init__(self, labelled: TrainingMixtures | None, unlabelled: TrainingMixtures | None) -> None:
+        self.mixtures = {True: labelled, False: unlabelled}
+
+    def draw(self, number: int, *, labelled: bool) -> Unheard:
+        """Mixture of that number among those of its kind."""
+        mixtures = self.mixtures[labelled]
+        assert mixtures is not None, "the sampler draws from what labelled_share asks for"
+        return mixtures.draw(number, labelled=labelled)
+
+
+def unlabelled(name: str, samples: np.ndarray) -> Mixture:
+    """A recording `(time,)` of which nothing else is known."""
+    return Mixture(name, torch.from_numpy(samples.astype(np.float32)), torch.zeros(0, len(samples)))
 
 
 def generator(*numbers: int) -> np.random.Generator:

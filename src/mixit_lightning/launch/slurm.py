@@ -13,9 +13,9 @@ from typing import Any
 from ..config import Config, build, parse
 from ..errors import UserError
 from ..files import replacing
+from ..interrupts import STOPPED
 from ..limits import changed_limits
 from ..run import open_run
-from ..signals import STOPPED
 
 GOES_ON = (STOPPED, 128 + 10, 128 + 15)
 """Exit statuses of a run that goes on later: it has saved, or SIGUSR1 or SIGTERM ended it before it could listen."""

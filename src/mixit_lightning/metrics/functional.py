@@ -8,7 +8,7 @@ from torch.nn.functional import pad
 
 from ..objectives import mixit
 from ..objectives.admissible import MAX_ASSIGNMENTS, mixit_set
-from ..objectives.matching import Search
+from ..objectives.mixit import Search
 from ..objectives.search import Products, RowEnergies, best_mixing_matrix, best_permutation
 from ..objectives.signal_loss import SILENT_RMS
 from .coordinates import coordinates

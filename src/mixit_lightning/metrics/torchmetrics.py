@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from ..objectives.matching import Search
+from ..objectives.mixit import Search
 from .functional import Scores, momi, separation_scores
 
 

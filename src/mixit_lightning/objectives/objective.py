@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from .admissible import as_admissible_set, check_size
-from .matching import Search, check_search, mixit, pit
+from .mixit import Search, check_search, mixit
+from .pit import pit
 from .sparsity import output_sparsity
 
 

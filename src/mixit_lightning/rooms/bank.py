@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..errors import UserError
 from ..files import replacing
-from ..preparation import Job, run_jobs
+from ..jobs import Job, run_jobs
 from ..reading import check_archive
 from .acoustics import LEAD, direct_sample
 from .simulation import Room, check, simulate

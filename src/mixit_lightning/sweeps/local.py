@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config, load_config
 from ..errors import UserError
+from ..files import lock
 from ..pool import num_cores
-from ..results.quantities import format_duration
+from ..report.labels import format_duration
 from ..run import provenance
 from .file import check_words, default_words, fixed_words, key_of, with_words
 from .hyperband import falls_behind
 from .search import choices_of, draw, open_study, sampler, space, word_of
 from .summary import FAILED, FINISHED, PRUNED, RUNNING, Record, Summary
-from .trainings import Curve, Training, lock, metrics_in, read_curve
+from .trainings import Curve, Training, metrics_in, read_curve
 
 if TYPE_CHECKING:  # slow to import
     from optuna import Trial

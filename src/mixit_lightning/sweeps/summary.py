@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from ..config import Config
 from ..files import replacing
-from ..results.plots import LIGHT, new_figure, plot_style
+from ..report.plots import LIGHT, new_figure, plot_style
 from .file import distribution, fixed_words
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 """A training of a sweep: the process that runs it, and what it has logged so far."""
 
 import csv
-import fcntl
 import math
 import os
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from ..config import Config
+from ..files import lock
 from ..reading import read_yaml
 from ..run import RESULTS, TRAINING_RECORD, differences
 
@@ -111,15 +111,6 @@ def start_training(words: Sequence[str], log: IO[bytes], environment: dict[str, 
         env=environment,
         start_new_session=True,  # the terminal's ctrl-c is for this process, which tells its children
     )
-
-
-def lock(descriptor: int) -> bool:
-    """Lock an open file until all processes that have it open as it is have closed it; False where another has it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 class Curve(NamedTuple):

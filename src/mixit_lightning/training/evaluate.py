@@ -22,11 +22,11 @@ from ..data import EvaluationBatch, MixtureDataModule
 from ..files import replacing, written
 from ..metrics import MoMi, Scoring, momi
 from ..objectives import Objective
-from ..results.records import read_training
+from ..records import read_training
 from ..run import RESULTS, TRAINING_RECORD, provenance
 from .checkpoints import load_checkpoint
-from .dashboard import dashboard_of
 from .train import build_module
+from .wandb_logger import dashboard_of
 
 
 def evaluate(config: Config) -> Path:

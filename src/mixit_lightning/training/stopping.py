@@ -6,8 +6,8 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback
 
+from ..interrupts import REQUEST, Stopped
 from ..processes import any_of
-from ..signals import REQUEST, Stopped
 
 
 class Stopping(Callback):

@@ -16,21 +16,20 @@ from .. import processes
 from ..config import PLACES, Config, build, first_line
 from ..data import MixtureDataModule
 from ..data.batches import TrainingSampler
-from ..doctor.diagnosis import examine_names
-from ..doctor.inventory import Inventory
+from ..data.inventory import Inventory, examine_names
 from ..errors import UserError
 from ..files import replacing
+from ..interrupts import REQUEST, Stopped
 from ..memory import keep_freed_memory
 from ..run import TRAINING_RECORD, digest_of_run, open_run, portable, provenance
-from ..signals import REQUEST, Stopped
 from .checkpoints import LAST, PREVIOUS, AtomicCheckpointIO, load_checkpoint, newest_checkpoint
 from .compilation import Compilation
-from .curves import CurvesLogger
-from .dashboard import Dashboard, dashboard_of, has_dashboard
+from .csv_logger import CurvesLogger
 from .faults import explaining
 from .module import SeparationModule
 from .progress import EpochLines
 from .stopping import Stopping
+from .wandb_logger import Dashboard, dashboard_of, has_dashboard
 
 
 def train(config: Config) -> Path:

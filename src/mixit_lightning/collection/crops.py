@@ -1,0 +1,317 @@
+"""Crops of recordings of any length: long and short ones are heard fairly, and silence is passed over."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+
+from ..audio.opening import reason
+from ..audio.resampling import resample, rounded_rate
+from ..data.dynamic import REFERENCE_RMS
+from ..data.mixture import Mixture, generator, unlabelled
+from ..data.recordings import check_speeds
+from ..errors import UserError
+from .index import Heard
+
+SILENT = -70
+"""dB of full scale, above which a recording has something in it."""
+
+RANGE = 40
+"""dB below its loud parts, down to which a recording counts as active."""
+
+LOUD = 95
+"""Percentile of the blocks that have something in them: the loud parts."""
+
+FLOOR = 10
+"""Percentile of the same: the background."""
+
+ABOVE_FLOOR = 6
+"""dB above the background, from which on something is heard besides."""
+
+
+class Channel(NamedTuple):
+    """One channel of a recording that is not silent, or a part of it in time. Times are samples of the recording."""
+
+    path: Path
+    number: int
+    sample_rate: int
+    first: int
+    end: int
+    block: int
+    """Samples of a block."""
+    active: np.ndarray
+    """Numbers of the blocks in which something can be heard."""
+    events: np.ndarray
+    """Those of them that stand out from the background; all of them where none does."""
+    rms: float
+    """Of the active blocks."""
+
+    def part(self, start: float, end: float) -> "Channel":
+        """What lies between two shares of its time, in the blocks that are all inside."""
+        first, last = (self.first + round(share * (self.end - self.first)) for share in (start, end))
+        active, events = (
+            blocks[(blocks * self.block >= first) & ((blocks + 1) * self.block <= last)]
+            for blocks in (self.active, self.events)
+        )
+        return self._replace(first=first, end=last, active=active, events=events if len(events) else active)
+
+
+class Recording(NamedTuple):
+    """The channels of one recording, or of a part of it in time, that are not silent."""
+
+    name: str
+    channels: tuple[Channel, ...]
+
+    @property
+    def active_seconds(self) -> float:
+        """Seconds in which something can be heard, in the mean over the channels."""
+        seconds = [len(channel.active) * channel.block / channel.sample_rate for channel in self.channels]
+        return float(np.mean(seconds)) if seconds else 0.0
+
+    def part(self, start: float, end: float) -> "Recording":
+        """What lies between two shares of its time."""
+        parts = (channel.part(start, end) for channel in self.channels)
+        return self._replace(channels=tuple(part for part in parts if len(part.active)))
+
+
+def active_blocks(levels: np.ndarray) -> np.ndarray:
+    """Numbers of the blocks in which something can be heard, of levels `(block,)` in dB of full scale.
+
+    That is whatever lies above -70 dB and less than 40 dB below the loud parts; nothing where nothing does.
+    """
+    heard = levels[levels > SILENT]
+    if not len(heard):
+        return np.zeros(0, np.int32)
+    return np.flatnonzero(levels > max(SILENT, np.percentile(heard, LOUD) - RANGE)).astype(np.int32)
+
+
+def as_recording(heard: Heard) -> Recording:
+    """The channels of an indexed recording that are not silent."""
+    survey, channels = heard.survey, []
+    for number, levels in enumerate(survey.levels):
+        active = active_blocks(levels)
+        if len(active):
+            loud = active[levels[active] > np.percentile(levels[active], FLOOR) + ABOVE_FLOOR]
+            channels.append(
+                Channel(
+                    path=heard.path,
+                    number=number,
+                    sample_rate=survey.sample_rate,
+                    first=0,
+                    end=survey.frames,
+                    block=survey.block,
+                    active=active,
+                    events=loud if len(loud) else active,
+                    rms=float(np.sqrt(np.mean(10 ** (levels[active].astype(float) / 10)))),
+                )
+            )
+    return Recording(heard.name, tuple(channels))
+
+
+def read_stretch(
+    path: Path,
+    channel: int,
+    from_rate: int,
+    start: int,
+    within: tuple[int, int],
+    length: int,
+    sample_rate: int,
+    speed: float = 1.0,
+) -> np.ndarray:
+    """Samples `(time,)` of one channel at another rate.
+
+    Args:
+        path: of the recording.
+        channel: its number.
+        from_rate: Hz, of the recording.
+        start: sample of the recording; may lie before its beginning.
+        within: first and last sample, the last one not included, beyond which there is silence.
+        length: samples at the rate `sample_rate`.
+        sample_rate: Hz, of what is returned.
+        speed: how many times as fast it is played.
+
+    Raises:
+        UserError: it can no longer be read.
+    """
+    played_at = rounded_rate(speed * from_rate)
+    frames = span_of(length, sample_rate, from_rate, speed)
+    first, last = max(start, within[0]), min(start + frames, within[1])
+    try:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            file.seek(first)
+            samples = file.read(max(0, last - first), dtype="float32", always_2d=True)[:, channel]
+    except (soundfile.LibsndfileError, OSError, IndexError) as error:
+        raise UserError(f"{path}: cannot be read any more ({reason(error)}); was it changed?") from error
+    if len(samples) < last - first:
+        raise UserError(f"{path}: ends after {first + len(samples)} samples, earlier than before; was it changed?")
+    if not np.isfinite(samples).all():
+        raise UserError(f"{path}: holds samples that are not finite numbers (NaN or infinity); was it changed?")
+    samples = np.pad(samples, (first - start, start + frames - first - len(samples)))
+    return resample(samples, played_at, sample_rate)[:length]
+
+
+def span_of(length: int, sample_rate: int, from_rate: int, speed: float) -> int:
+    """Samples of a recording at `from_rate` that make up `length` at `sample_rate` when it is played faster."""
+    return -(-length * rounded_rate(speed * from_rate) // rounded_rate(sample_rate))
+
+
+def crop(channel: Channel, block: int, place: float, length: int, sample_rate: int, speed: float = 1.0) -> np.ndarray:
+    """A crop `(time,)` of a channel that has a block in it, at RMS 1 of its recording's active parts.
+
+    Args:
+        channel: what to cut from; beyond it there is silence.
+        block: number of the block.
+        place: where in the crop it lies, from 0 (at the end) to 1 (at the beginning), as far as the channel allows. A
+            channel that is shorter than the crop lies anywhere in it.
+        length: samples of the crop.
+        sample_rate: Hz, of the crop.
+        speed: how many times as fast the recording is played.
+
+    Raises:
+        UserError: the recording can no longer be read.
+    """
+    span = span_of(length, sample_rate, channel.sample_rate, speed)
+    latest = channel.end - span
+    if latest < channel.first:
+        start = channel.first - round(place * (channel.first - latest))
+    else:
+        start = round(channel.block * block - (1 - place) * (span - channel.block))
+        start = min(max(start, channel.first), latest)
+    within = (channel.first, channel.end)
+    samples = read_stretch(channel.path, channel.number, channel.sample_rate, start, within, length, sample_rate, speed)
+    return samples / channel.rms
+
+
+class Cropped:
+    """Crops of recordings to train on, by number; those of one example come from different recordings.
+
+    Half of them are around a block in which something stands out from the background, half around any active one.
+
+    Args:
+        recordings: one or more; fewer than `num_mixtures` are parted in time.
+        length: samples.
+        sample_rate: Hz.
+        num_mixtures: mixtures that are added up for one example.
+        fairness: a recording is drawn as often as its active time to this power: 0 hears every recording as often, 1
+            every second.
+        max_level: dB, up or down, of every crop beside the level that its recording has in the mean.
+        speeds: every crop is played at one of these, drawn at random, as if there were more recordings.
+        seed: crops of another seed are others.
+    """
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        length: int,
+        sample_rate: int,
+        num_mixtures: int,
+        fairness: float,
+        max_level: float,
+        speeds: Sequence[float],
+        seed: int,
+    ) -> None:
+        check_speeds(speeds)
+        if len(recordings) < num_mixtures:
+            parts = [(number / num_mixtures, (number + 1) / num_mixtures) for number in range(num_mixtures)]
+            recordings = [recording.part(*part) for recording in recordings for part in parts]
+        self.recordings = [recording for recording in recordings if recording.active_seconds]
+        if len(self.recordings) < num_mixtures:
+            raise UserError(f"there is too little to make mixtures of {num_mixtures} recordings of; add recordings")
+        weights = np.array([recording.active_seconds for recording in self.recordings]) ** fairness
+        self.weights = weights / weights.sum()
+        self.upto = np.cumsum(self.weights)
+        self.length = length
+        self.sample_rate = sample_rate
+        self.num_mixtures = num_mixtures
+        self.max_level = max_level
+        self.speeds = tuple(speeds)
+        self.seed = seed
+
+    def draw(self, number: int, *, labelled: bool = False) -> Mixture:
+        """Crop of that number: channel and place are random, among those in which something can be heard.
+
+        Raises:
+            UserError: a recording can no longer be read.
+        """
+        example, member = divmod(number, self.num_mixtures)
+        recording = self.recordings[self.choose(example)[member]]
+        rng = generator(self.seed, 1, number)
+        channel = recording.channels[rng.integers(len(recording.channels))]
+        blocks = channel.active if rng.random() < 0.5 else channel.events
+        block = int(blocks[rng.integers(len(blocks))])
+        speed = self.speeds[rng.integers(len(self.speeds))]
+        samples = crop(channel, block, float(rng.random()), self.length, self.sample_rate, speed)
+        gain = REFERENCE_RMS * 10 ** (rng.uniform(-self.max_level, self.max_level) / 20)
+        return as_mixture(recording, channel, block, gain * samples)
+
+    def choose(self, example: int) -> list[int]:
+        """Numbers of the recordings that an example is made of."""
+        rng = generator(self.seed, 0, example)
+        chosen: list[int] = []
+        for _ in range(self.num_mixtures):
+            place = rng.random() * (1 - self.weights[chosen].sum())
+            for number in sorted(chosen):  # their part of the line is jumped over
+                place += self.weights[number] * (place >= self.upto[number] - self.weights[number])
+            number = int(np.searchsorted(self.upto, place, "right"))
+            # Rounding may lead a hair beyond the end, or onto one that was chosen.
+            others = (k for k in range(len(self.upto)) if k not in chosen)
+            chosen.append(number if number < len(self.upto) and number not in chosen else next(others))
+        return chosen
+
+
+class CropList:
+    """A fixed list of crops, spread over the recordings and the time in which something can be heard in them.
+
+    Neighbours, which are added up to mixtures of mixtures, are half the list apart when it is sorted by recording and
+    time: they come from one recording only where that has most of the list, and then lie far apart in it.
+
+    Args:
+        recordings: one or more.
+        length: samples.
+        sample_rate: Hz.
+        count: crops, at most; there are no more than fit into the recordings.
+        fairness: see `Cropped`.
+
+    Raises:
+        UserError: no two crops fit.
+    """
+
+    def __init__(
+        self, recordings: Sequence[Recording], length: int, sample_rate: int, count: int, fairness: float
+    ) -> None:
+        active = np.array([recording.active_seconds for recording in recordings])
+        shares = active**fairness
+        wanted = np.ceil(count * shares / shares.sum()).astype(int)
+        counts = np.minimum(wanted, np.maximum(1, active * sample_rate / length).astype(int))
+        if counts.sum() < 2:
+            raise UserError(
+                f"{recordings[0].name}: what is held out of it is too short for two crops of {length / sample_rate:g} "
+                "s; add recordings, or lower datamodule.duration"
+            )
+        spread = sorted(((k + 0.5) / n, number) for number, n in enumerate(counts) for k in range(n))
+        count = min(count, len(spread))
+        places = sorted(spread[k * len(spread) // count][::-1] for k in range(count))
+        half = -(-count // 2)
+        self.places = [places[k // 2 + half * (k % 2)] for k in range(count)]
+        self.recordings = recordings
+        self.length = length
+        self.sample_rate = sample_rate
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, number: int) -> Mixture:
+        of, share = self.places[number]
+        recording = self.recordings[of]
+        channel = recording.channels[number % len(recording.channels)]
+        block = int(channel.active[int(share * len(channel.active))])
+        samples = crop(channel, block, 0.5, self.length, self.sample_rate)
+        return as_mixture(recording, channel, block, REFERENCE_RMS * samples)
+
+
+def as_mixture(recording: Recording, channel: Channel, block: int, samples: np.ndarray) -> Mixture:
+    """A crop around a block."""
+    return unlabelled(f"{recording.name} around {block * channel.block / channel.sample_rate:.1f} s", samples)

@@ -1,0 +1,244 @@
+"""An index of a folder of recordings, built once: what was heard in each, or why it cannot be used."""
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import soundfile
+
+from ..audio.finding import CONTAINERS, RECORDINGS, recordings_below
+from ..audio.opening import opened, reason
+from ..errors import UserError
+from ..pool import ProcessDied, side_by_side
+from ..progress import ProgressBar
+from .survey import PIECE, Survey, survey
+
+VERSION = 2
+"""Of what is kept; another one is built anew."""
+
+COLUMNS = "name TEXT PRIMARY KEY, stamp TEXT, problem TEXT, facts TEXT, channels INT, levels BLOB, decoded INT"
+
+FACTS = {"frames": int, "sample_rate": int, "bands": list, "clipped": float, "remarks": list, "digest": str}
+"""Of a recording that was heard, as JSON."""
+
+
+class Heard(NamedTuple):
+    """A recording that can be used."""
+
+    name: str
+    """Path below the folder."""
+    path: Path
+    """Of the samples: the recording, or what it was decoded to."""
+    survey: Survey
+
+
+class Index(NamedTuple):
+    """All recordings of a folder."""
+
+    root: Path
+    heard: list[Heard]
+    problems: dict[str, str]
+    """By name: why a recording cannot be read."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when a recording comes, goes or changes, and not with its name."""
+        return hashlib.sha256("\n".join(sorted(heard.survey.digest for heard in self.heard)).encode()).hexdigest()[:16]
+
+
+def index_recordings(root: Path, folder: Path) -> Index:
+    """Listen to every recording below a folder that is new or has changed since it was last listened to.
+
+    What has been heard is written down at once, so that a call that was stopped goes on. Sound tracks of films, and
+    what else libsndfile does not read to its end, are decoded beside the index, so that any place is found quickly.
+
+    Args:
+        root: of the recordings; nothing is written there.
+        folder: where indexes are kept, one for every root.
+
+    Raises:
+        UserError: no recordings, or the index cannot be written.
+    """
+    root = root.resolve()
+    names = [str(path.relative_to(root)) for path in recordings_below(root)]
+    if not names:
+        raise UserError(f"{root}: no recordings below it ({', '.join(RECORDINGS + CONTAINERS)})")
+    odd = {
+        name.encode(errors="replace").decode(): "has a name that is not Unicode; rename it"
+        for name in names
+        if not is_unicode(name)
+    }
+    base = folder / f"{root.name[:60]}-{hashlib.sha256(str(root).encode(errors='replace')).hexdigest()[:8]}"
+    path = base.with_name(f"{base.name}.sqlite")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # What has been heard stands there at once; a power cut may spoil it, and then it is built again.
+        with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as book:
+            book.execute("PRAGMA synchronous = OFF")
+            refresh(book, root, base, list(filter(is_unicode, names)))
+            index = read_index(book, root, base)
+    except (OSError, sqlite3.Error) as error:
+        raise UserError(
+            f"{path}: cannot be kept ({error}); remove it if it is damaged, or give datamodule.index=FOLDER"
+        ) from error
+    return index._replace(problems=index.problems | odd)
+
+
+def is_unicode(name: str) -> bool:
+    """Whether a name is one that can be written down."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def refresh(book: sqlite3.Connection, root: Path, base: Path, names: list[str]) -> None:
+    """Listen to what is new or could not be read, and forget what is gone.
+
+    Raises:
+        sqlite3.DataError: what is written down is damaged.
+    """
+    if book.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+        book.execute("DROP TABLE IF EXISTS recordings")
+        book.execute(f"PRAGMA user_version = {VERSION}")
+    book.execute(f"CREATE TABLE IF NOT EXISTS recordings ({COLUMNS})")
+    known = {
+        name: stamp
+        for name, stamp, problem, decoded in book.execute("SELECT name, stamp, problem, decoded FROM recordings")
+        if problem is None and not (decoded and not decoded_path(base, name).is_file())
+    }
+    stamps = {name: stamp_of(root / name) for name in names}
+    for (name,) in book.execute("SELECT name FROM recordings").fetchall():
+        if not isinstance(name, str):
+            raise sqlite3.DataError("a name in it is none")
+        if name not in stamps:
+            book.execute("DELETE FROM recordings WHERE name = ?", (name,))
+            decoded_path(base, name).unlink(missing_ok=True)
+    fresh = [name for name, stamp in stamps.items() if known.get(name) != stamp]
+    fresh.sort(key=lambda name: -int(stamps[name].split()[0]))  # the largest first, so that no core waits for it
+    if not fresh:
+        return
+    with ProgressBar("Listening", len(fresh), aside=True) as progress:
+        for name, found in listen_to_all(root, base, fresh):
+            row: tuple[Any, ...] = (name, stamps[name], found, None, None, None, None)
+            if isinstance(found, Heard):
+                survey = found.survey
+                facts = {key: value for key, value in survey._asdict().items() if key != "levels"}
+                decoded = found.path != root / name
+                row = (
+                    name,
+                    stamps[name],
+                    None,
+                    json.dumps(facts),
+                    len(survey.levels),
+                    survey.levels.tobytes(),
+                    decoded,
+                )
+            book.execute("INSERT OR REPLACE INTO recordings VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            progress.advance()
+
+
+def stamp_of(path: Path) -> str:
+    """Size and time of the last change of a file."""
+    try:
+        about = path.stat()
+    except OSError:
+        return "0 0"
+    return f"{about.st_size} {about.st_mtime_ns}"
+
+
+def listen_to_all(root: Path, base: Path, names: list[str]) -> Iterator[tuple[str, Heard | str]]:
+    """Survey recordings on all cores, in the order in which they are done; a problem is its message.
+
+    A decoder that takes its process down takes its neighbours' down too: what was left is then done one by one.
+    """
+    left = set(names)
+    try:
+        for name, found in listen_side_by_side(root, base, names):
+            left.discard(name)
+            yield name, found
+    except ProcessDied:
+        for name in sorted(left):
+            try:
+                yield from listen_side_by_side(root, base, [name])
+            except ProcessDied:
+                yield name, "takes the decoder down; replace or remove it"
+
+
+def listen_side_by_side(root: Path, base: Path, names: list[str]) -> Iterator[tuple[str, Heard | str]]:
+    """Survey recordings in processes, in the order in which they are done.
+
+    Raises:
+        ProcessDied: one of them died.
+    """
+    with side_by_side(partial(listen_to, root, base), names) as heard:
+        for number, found in heard:
+            yield names[number], found
+
+
+def listen_to(root: Path, base: Path, name: str) -> Heard | str:
+    """Survey one recording, in a process of its own."""
+    path, decoded = root / name, decoded_path(base, name)
+    try:
+        if not path.is_file():
+            return "is no file"
+        with opened(path, copy=base.with_name(f".decoded-{os.getpid()}.partial")) as sound:
+            found = survey(path, sound)
+            if sound.decoded:
+                sound.file.seek(0)
+                keep_decoded(sound.file, decoded)
+        return Heard(name, decoded if sound.decoded else path, found)
+    except UserError as error:
+        return str(error).removeprefix(f"{path}: ").removeprefix(f"{decoded}: ")
+    except (OSError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:  # of whatever decodes it
+        return f"cannot be read as audio ({reason(error)}); replace or remove it"
+
+
+def keep_decoded(file: soundfile.SoundFile, path: Path) -> None:
+    """Write what a recording was decoded to beside the index, where training finds any place in it quickly."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.stem}-{os.getpid()}.partial")
+    try:
+        with soundfile.SoundFile(partial, "w", file.samplerate, file.channels, "PCM_16", format="FLAC") as target:
+            while len(samples := file.read(round(PIECE * file.samplerate), dtype="float32", always_2d=True)):
+                target.write(samples)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def decoded_path(base: Path, name: str) -> Path:
+    """Where a recording that had to be decoded would be; hidden, so that nobody takes it for a recording."""
+    return base.with_name(f".{base.name}") / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.flac"
+
+
+def read_index(book: sqlite3.Connection, root: Path, base: Path) -> Index:
+    """What is written down.
+
+    Raises:
+        sqlite3.DataError: it is damaged.
+    """
+    heard, problems = [], {}
+    for name, _, problem, facts, channels, levels, decoded in book.execute("SELECT * FROM recordings ORDER BY name"):
+        if problem is not None:
+            problems[name] = problem
+            continue
+        try:
+            shaped = np.frombuffer(levels, np.int8).reshape(channels, -1)
+            facts = json.loads(facts)
+            known = Survey(**facts, levels=shaped)
+            if not all(isinstance(facts[key], kind) for key, kind in FACTS.items()):
+                raise TypeError
+        except (ValueError, TypeError) as error:
+            raise sqlite3.DataError(f"what it says of {name} is damaged") from error
+        path = decoded_path(base, name) if decoded else root / name
+        heard.append(Heard(name, path, known))
+    return Index(root, heard, problems)

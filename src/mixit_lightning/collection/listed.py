@@ -1,0 +1,68 @@
+"""A list of recordings in a file, instead of a folder of them."""
+
+import csv
+import io
+import sqlite3
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+
+from ..errors import UserError
+from ..reading import delimiter_of, read_text
+from .index import Index, index_recordings, read_index, refresh
+
+COLUMN = "path"
+
+
+def indexed(data: Path, folder: Path) -> Index:
+    """Listen to the recordings below a folder, or to those of a list, as far as that is not done.
+
+    Args:
+        data: the folder, or a `.txt` file with a path a line, or a `.csv` file with a column `path`; paths are absolute
+            or start where the list is.
+        folder: where indexes are kept.
+
+    Raises:
+        UserError: there are none, or something is wrong with the list or the index.
+    """
+    if data.is_dir():
+        return index_recordings(data, folder)
+    root, names = data.resolve().parent, listed(data)
+    base = folder / f"{data.stem[:60]}-{sha256(str(data.resolve()).encode()).hexdigest()[:8]}"
+    path = base.with_name(f"{base.name}.sqlite")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as book:
+            book.execute("PRAGMA synchronous = OFF")
+            refresh(book, root, base, names)
+            return read_index(book, root, base)
+    except (OSError, sqlite3.Error) as error:
+        raise UserError(
+            f"{path}: cannot be kept ({error}); remove it if it is damaged, or give index=FOLDER"
+        ) from error
+
+
+def listed(path: Path) -> list[str]:
+    """The paths of a list, each once.
+
+    Raises:
+        UserError: it is none.
+    """
+    if path.suffix.lower() not in (".txt", ".csv"):
+        raise UserError(
+            f"data={path}: must be a folder, a .txt file with a path a line, or a .csv file with a column path"
+        )
+    text = read_text(path)
+    if path.suffix.lower() == ".txt":
+        names = [line.strip() for line in text.splitlines()]
+    else:
+        rows = csv.DictReader(io.StringIO(text), delimiter=delimiter_of(text))
+        if COLUMN not in (rows.fieldnames or []):
+            raise UserError(f"{path}: has no column {COLUMN}; its first line must name it")
+        names = [(row[COLUMN] or "").strip() for row in rows]
+    found = list(dict.fromkeys(name for name in names if name))
+    if not found:
+        raise UserError(f"{path}: lists no recordings")
+    if odd := [name for name in found if "\0" in name]:
+        raise UserError(f"{path}: {odd[0]!r} is no path; correct the list")
+    return found

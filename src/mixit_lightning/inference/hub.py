@@ -1,0 +1,71 @@
+"""Folders with the layout of the Hugging Face Hub, and the way there and back.
+
+Only the way there is `ModelHubMixin`'s: it would read the config of a stranger before anything has looked at it.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+from ..errors import UserError
+from .extra import share_packages
+from .model_card import model_card
+from .safe_tensors import write_safetensors
+from .separator import Separator
+from .trained import CONFIG, WEIGHTS
+
+with share_packages():
+    from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+
+class HubSeparator(ModelHubMixin):
+    """What the Hub's library saves and pushes of a separator.
+
+    Raises:
+        UserError: nothing is known of where it is from.
+    """
+
+    def __init__(self, separator: Separator) -> None:
+        if "settings" not in separator.description:
+            raise UserError("this separator does not say what it is; load it by Separator.from_checkpoint")
+        self.separator = separator
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        description = self.separator.description
+        write_safetensors(save_directory / WEIGHTS, self.separator.network.state_dict(), description)
+        (save_directory / CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+    def generate_model_card(self, *args: object, **kwargs: object) -> ModelCard:
+        """The card of this separator."""
+        return ModelCard(model_card(self.separator.description))
+
+
+def save(separator: Separator, folder: Path) -> None:
+    """Write a folder, whole or not at all.
+
+    Raises:
+        UserError: it is there already, where a card of other weights may be.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UserError(f"{folder}: is there already; move it away, or give another folder")
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        HubSeparator(separator).save_pretrained(partial)
+        partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def download(repo_id: str, revision: str | None = None, token: str | bool | None = None) -> Path:
+    """Fetch description and weights of a repository of the Hub into its cache, and return their folder.
+
+    Raises:
+        UserError: there is no such repository, or no way to the Hub.
+    """
+    try:
+        return Path(snapshot_download(repo_id, revision=revision, token=token, allow_patterns=[CONFIG, WEIGHTS]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{repo_id}: no such folder, and not to be had from the Hugging Face Hub ({reason})") from error

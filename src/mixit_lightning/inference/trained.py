@@ -1,0 +1,211 @@
+"""What training left, from any of three kinds of file: weights, and a description that nobody has to believe.
+
+The description is the same in all of them, in plain types: `settings`, the run's config without its places;
+`provenance`, commit, versions and hardware of the training; `global_step`; and `results`, what the evaluation of these
+very weights wrote into `results.json`, where there was one.
+"""
+
+import importlib
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from ..config import PLACES, first_line
+from ..errors import UserError
+from ..limits import limits
+from ..reading import read_text
+from ..records import read_results
+from ..run import portable, read_config
+from ..training.checkpoints import load_checkpoint
+from .safe_tensors import parse_description, read_safetensors
+
+ALLOWED = re.compile(r"(mixit_lightning\.separators|asteroid\.models)\.[A-Z]\w*")
+"""What a description may ask to be made: classes of networks and nothing else, as anyone may have written it."""
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+"""In a folder with the layout of the Hugging Face Hub: description and weights."""
+
+PREFIX = "separator."
+"""Of the network's weights in a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Weights by the network's own names, and what is said of them."""
+
+    weights: Mapping[str, Tensor]
+    description: Mapping[str, Any]
+    path: Path
+    """Where they are from, for messages."""
+
+    def network(self) -> nn.Module:
+        """Make the network, in no more memory than its weights take.
+
+        Raises:
+            UserError: the description asks for anything but a network, or for another than these weights are of.
+        """
+        settings = self.description.get("settings")
+        if not (isinstance(settings, dict) and {"separator", "sample_rate", "num_outputs"} <= settings.keys()):
+            raise UserError(f"{self.path}: does not say which network it holds, and no config.yaml of its run is there")
+        described = settings["separator"]
+        try:
+            sizes = itertools.chain(*(weight.shape for weight in self.weights.values()))
+            check(described, self.path, max([limits().network_size, *sizes]))
+            with torch.device("meta"), growing_to(len(self.weights)):  # shapes without memory
+                sketch = make(described)
+            self.compare(sketch, settings)
+            network = make(described)
+            network.load_state_dict(self.weights)
+        except UserError:
+            raise
+        except Exception as error:
+            reason = first_line(error)
+            raise UserError(f"{self.path}: its weights do not fit the network that it describes ({reason})") from error
+        return network
+
+    def compare(self, sketch: nn.Module, settings: Mapping[str, Any]) -> None:
+        """Compare a network without weights with these weights, and with what else is said of it.
+
+        Raises:
+            UserError: they differ.
+        """
+        shapes = {name: tuple(value.shape) for name, value in sketch.state_dict().items()}
+        given = {name: tuple(value.shape) for name, value in self.weights.items()}
+        if differing := [name for name in sorted(shapes.keys() | given.keys()) if shapes.get(name) != given.get(name)]:
+            name = differing[0]
+            raise UserError(
+                f"{self.path}: its weights do not fit the network that it describes: {len(differing)} differ, such as "
+                f"{name}, {given.get(name, 'missing')} instead of {shapes.get(name, 'none')}"
+            )
+        for name in ("sample_rate", "num_outputs"):
+            if getattr(sketch, name, None) != settings[name]:
+                raise UserError(
+                    f"{self.path}: says {name}={settings[name]}, but its network has {getattr(sketch, name, None)}"
+                )
+
+
+def load_trained(path: Path) -> Trained:
+    """Load a checkpoint, a `.safetensors` file, or a folder with the layout of the Hugging Face Hub.
+
+    Raises:
+        UserError: there is none, it is damaged, or holds pickled objects.
+    """
+    if path.is_dir():
+        if not (path / CONFIG).is_file():
+            raise UserError(f"{path}: no {CONFIG} there; give a checkpoint, or a folder that mixit export made")
+        weights, _ = read_safetensors(path / WEIGHTS)
+        return Trained(weights, parse_description(read_text(path / CONFIG, "JSON"), path / CONFIG), path)
+    if path.suffix == ".safetensors":
+        return Trained(*read_safetensors(path), path)
+    state = load_checkpoint(path)
+    weights = {name.removeprefix(PREFIX): w for name, w in state["state_dict"].items() if name.startswith(PREFIX)}
+    # One number can pose as a tensor of any shape.
+    if sum(weight.numel() * weight.element_size() for weight in weights.values()) > path.stat().st_size:
+        raise UserError(f"{path}: its weights are larger than the file; not loaded")
+    settings = without_places(state.get("settings") or settings_beside(path))
+    description = {"settings": settings, "provenance": state.get("provenance"), "global_step": state.get("global_step")}
+    return Trained(weights, description | results_beside(path, description), path)
+
+
+def check(described: Any, path: Path, largest: int, key: str = "") -> None:
+    """Refuse to make anything but a network, or one beyond all bounds.
+
+    Args:
+        described: plain types.
+        path: where from.
+        largest: number in it but for sample rates.
+        key: of what is described.
+
+    Raises:
+        UserError: with what was asked for.
+    """
+    if isinstance(described, dict):
+        target = described.get("_target_")
+        if target is not None and not ALLOWED.fullmatch(str(target)):
+            raise UserError(f"{path}: asks for {target}, which is no network of this package or asteroid's; not loaded")
+        for name, part in described.items():
+            check(part, path, largest, str(name))
+    elif isinstance(described, list):
+        for part in described:
+            check(part, path, largest, key)
+    elif isinstance(described, int | float):
+        name, most = ("highest_rate", limits().highest_rate) if key == "sample_rate" else ("network_size", largest)
+        if not abs(described) <= most:
+            raise UserError(
+                f"{path}: asks for {key}={described}, more than {most}, and holds no such weights; not loaded, unless "
+                f"limits.{name} is raised"
+            )
+
+
+def make(described: Any) -> Any:
+    """What a description that was checked describes. Hydra would look up `${...}` in it, which can be made to be code.
+
+    Raises:
+        TypeError: it is not a network, or does not take its settings.
+    """
+    if isinstance(described, list):
+        return [make(part) for part in described]
+    if not isinstance(described, dict):
+        return described
+    parts = {name: make(part) for name, part in described.items() if name != "_target_"}
+    if "_target_" not in described:
+        return parts
+    module, _, name = described["_target_"].rpartition(".")
+    kind = getattr(importlib.import_module(module), name)
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise TypeError(f"{name} is not a network")
+    return kind(**parts)
+
+
+@contextmanager
+def growing_to(weights: int) -> Iterator[None]:
+    """Stop the making of a network that goes on beyond a number of weights, as even layers without memory take some."""
+    made = itertools.count(1)
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        if parameter is not None and next(made) > 2 * weights:  # some are replaced while a network is made
+            raise ValueError(f"it goes on beyond its {weights} weights")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def weights_file(path: Path) -> Path:
+    """The file that weights are in, of what `load_trained` takes."""
+    return path / WEIGHTS if path.is_dir() else path
+
+
+def settings_beside(checkpoint: Path) -> dict[str, Any] | None:
+    """The config of the run folder that a checkpoint lies in, from before checkpoints had it."""
+    path = checkpoint.resolve().parent.parent / "config.yaml"
+    return portable(read_config(path), PLACES) if path.is_file() else None
+
+
+def without_places(value: Any) -> Any:
+    """Plain types without the absolute paths in them, which say nothing elsewhere but who trained where."""
+    if isinstance(value, dict):
+        return {name: without_places(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [without_places(part) for part in value]
+    return "${place}" if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def results_beside(checkpoint: Path, description: Mapping[str, Any]) -> dict[str, Any]:
+    """`results` of the run folder that a checkpoint lies in, if they are those of this very checkpoint."""
+    path = checkpoint.resolve().parent.parent / "results.json"
+    if not path.is_file():
+        return {}
+    results = read_results(path)
+    own = (results.get("checkpoint"), results.get("steps")) == (checkpoint.name, description["global_step"])
+    return {"results": {key: value for key, value in results.items() if key != "note"}} if own else {}

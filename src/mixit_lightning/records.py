@@ -1,0 +1,142 @@
+"""What a run folder holds, read with errors that name the file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from . import reading
+from .errors import UserError
+
+if TYPE_CHECKING:  # slow to import and most commands never need it
+    import pandas as pd
+
+REQUIRED_RESULTS = ("recipe", "run", "objective", "separator", "metrics", "selection_rule", "num_examples")
+Number = Annotated[FiniteFloat, Field(strict=True)]
+Metrics = dict[str, float | str | None]
+
+
+class Part(BaseModel):
+    """Anything in a results.json, which may say more."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class Training(Part):
+    """What training said of itself."""
+
+    steps: int | None = None
+    seconds: Number | None = None
+    commit: str | None = None
+    hardware: dict[str, Any] | None = None
+
+
+class Domain(Part):
+    """What was measured in another domain."""
+
+    metrics: Metrics
+    num_examples: int
+
+
+class Results(Part):
+    """Of a `results.json`, what pages and tables rely on."""
+
+    recipe: str | None = None
+    run: str | None = None
+    objective: str | None = None
+    separator: str | None = None
+    metrics: Metrics
+    selection_rule: str | None = None
+    num_examples: int | None = None
+    seed: int | None = None
+    steps: int | None = None
+    domain: str | None = None
+    other_domains: dict[str, Domain] = {}
+    checkpoint: str | None = None
+    commit: str | None = None
+    hardware: dict[str, Any] | None = None
+    versions: dict[str, Any] | None = None
+    wall_time: dict[str, Number | None] | None = None
+    trained_with: Training | None = None
+
+
+CURVE_COLUMNS = ("step", "seconds", "metric", "value")
+EXAMPLE_COLUMNS = ("name", "input_si_snr", "momi")
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file.
+
+    Raises:
+        UserError: it is not JSON.
+    """
+    return reading.read_json(path, "evaluate the run again")
+
+
+def read_results(path: Path, required: Sequence[str] = REQUIRED_RESULTS) -> dict[str, Any]:
+    """Content of `results.json`, checked for the entries the page cannot do without.
+
+    Raises:
+        UserError: there is no such file, it lacks some, or one is not what it should be.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing: evaluate the run before writing its report")
+    results = read_json(path)
+    if not isinstance(results, dict) or not isinstance(results.get("metrics"), dict):
+        raise UserError(f"{path} must be an object with an object 'metrics': evaluate the run again")
+    missing = [key for key in required if key not in results]
+    if missing:
+        raise UserError(f"{path} lacks {', '.join(missing)}: evaluate the run again")
+    check_entries(results, Results, path)
+    return results
+
+
+def read_training(path: Path) -> dict[str, Any]:
+    """Content of `training.json`; nothing where there is no such file.
+
+    Raises:
+        UserError: it is not what training leaves.
+    """
+    if not path.is_file():
+        return {}
+    record = reading.read_json(path, "train the run again")
+    check_entries(record, Training, path)
+    return record
+
+
+def check_entries(content: Any, kind: type[Part], path: Path) -> None:
+    """Refuse a file whose entries are not what they should be, or so many that their errors would take all memory.
+
+    Raises:
+        UserError: with the entry.
+    """
+    reading.check_values(content, path)
+    try:
+        kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))[:100]
+        raise UserError(f"{path}: {key or 'all of it'}: {first['msg']}; evaluate the run again") from error
+
+
+def read_table(path: Path, columns: tuple[str, ...], text: tuple[str, ...]) -> "pd.DataFrame | None":
+    """A CSV file with the given columns, all numeric except for those in `text`; None where there is no such file.
+
+    Raises:
+        UserError: it is not such a table.
+    """
+    import pandas as pd
+
+    if not path.is_file():
+        return None
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=True)
+        missing = [column for column in columns if column not in table.columns]
+        if missing:
+            raise ValueError(f"no column {', '.join(missing)}")
+        for column in table.columns.difference(list(text)):
+            table[column] = pd.to_numeric(table[column])
+    except ValueError as error:  # pandas' own parser errors are ValueErrors too
+        raise UserError(f"{path} cannot be read as a table of {', '.join(columns)}: {error}") from error
+    return table

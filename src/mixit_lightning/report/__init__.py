@@ -1,0 +1,1 @@
+"""Pages of one run or several: records, labels, plots and sounds."""

@@ -1,1 +1,0 @@
-"""Trained separators for others: files that say what they hold, and loaders that trust none of it."""

@@ -1,0 +1,84 @@
+"""A workspace at Weights & Biases for the runs of a recipe, as conf/dashboard.yaml describes it."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import yaml
+
+from ..account import check_account, refusals
+from ..config import ROOT, compose_settings, parse, take_recipe
+from ..report.labels import axis_label
+
+GROUP = "objective_name"
+"""The setting whose values get a curve or bar each."""
+
+LOGARITHMIC = ("optimizer.lr",)
+"""Settings whose axes are."""
+
+
+def make_workspace(arguments: Iterable[str]) -> str:
+    """Make a new view of the workspace, and return its URL.
+
+    Args:
+        arguments: `recipe=NAME`, and `logger.project=` and `logger.entity=` where they are not as usual.
+
+    Raises:
+        UserError: W&B does not know us, or refuses; a word that does not exist.
+    """
+    words = parse(["logger=wandb", *arguments])
+    recipe = take_recipe(words)
+    logger = compose_settings(recipe, [word.input_line or "" for word in words], words).logger
+    check_account()
+    with refusals(f"logger.project={logger.project}", "train with logger=wandb first, and check logger.entity"):
+        import wandb
+
+        entity = str(logger.entity or wandb.Api().default_entity)
+        return workspace(recipe, entity, logger.project).save().url
+
+
+def workspace(recipe: str, entity: str, project: str) -> Any:
+    """The view of a recipe's runs, not saved yet."""
+    from wandb_workspaces import expr, workspaces
+
+    sections = yaml.safe_load((ROOT / "conf" / "dashboard.yaml").read_text())
+    return workspaces.Workspace(
+        entity=entity,
+        project=project,
+        name=f"mixit {recipe}",
+        sections=[
+            workspaces.Section(name=name, panels=list(panels(section)), is_open=True)
+            for name, section in sections.items()
+        ],
+        runset_settings=workspaces.RunsetSettings(
+            filters=[expr.Config("recipe") == recipe],
+            pinned_columns=["run:displayName", "summary:test/si_snri", "summary:val/loss"],
+        ),
+    )
+
+
+def panels(section: dict[str, Any]) -> Iterator[Any]:
+    """The panels of a section."""
+    from wandb_workspaces.reports import v2 as reports
+
+    group = reports.Config(GROUP)
+    grouped: dict[str, Any] = {"groupby": group, "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
+    for name in section.get("curves", []):
+        yield reports.LinePlot(title=title(name), x=section["over"], y=[name], title_x=section["over"], **grouped)
+    for outcome in section.get("outcomes", []):
+        columns = [
+            reports.ParallelCoordinatesPlotColumn(reports.Config(name), log=name in LOGARITHMIC)
+            for name in section["settings"]
+        ]
+        columns.append(reports.ParallelCoordinatesPlotColumn(reports.SummaryMetric(outcome), title(outcome)))
+        yield reports.ParallelCoordinatesPlot(columns, title=title(outcome))
+        yield reports.ParameterImportancePlot(with_respect_to=outcome)
+    for name in section.get("bars", []):
+        yield reports.BarPlot(title=title(name), metrics=[name], **grouped)
+    for name in section.get("tables", []):
+        yield reports.WeavePanelSummaryTable(table_name=name)
+
+
+def title(name: str) -> str:
+    """A metric as all pages call it, and which part of the data it belongs to."""
+    part, _, metric = name.partition("/")
+    return f"{axis_label(metric).replace('_', ' ')} ({part})"

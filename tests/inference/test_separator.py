@@ -1,0 +1,73 @@
+import datetime
+
+import pytest
+import torch
+import yaml
+
+from mixit_lightning.errors import UserError
+from mixit_lightning.inference import Separator
+
+from .conftest import DESCRIBED
+
+
+@pytest.mark.parametrize(("shape", "rate"), [((24000,), 8000), ((2, 30000), 44100), ((5000,), 6000), ((1,), 8000)])
+def test_outputs_have_the_waveforms_rate_and_add_up_to_it(save, shape, rate):
+    torch.manual_seed(0)
+    waveform = torch.randn(shape)
+    outputs = Separator.from_checkpoint(save(), window=1.0, overlap=0.1).separate(waveform, rate)
+    assert outputs.shape == (3, *shape)
+    assert torch.allclose(outputs.sum(0), waveform, atol=1e-4)
+
+
+def test_one_window_at_its_rate_is_what_the_network_says(save, network):
+    torch.manual_seed(1)
+    waveform = torch.randn(8000)
+    with torch.no_grad():
+        expected = network.eval()(waveform[None])[0]
+    assert torch.allclose(Separator.from_checkpoint(save()).separate(waveform, 8000), expected, atol=1e-5)
+
+
+def test_a_checkpoint_from_before_they_described_themselves_is_read_with_its_runs_config(save, tmp_path):
+    old = save(settings=None)
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    path = old.rename(folder / "best.ckpt")
+    with pytest.raises(UserError, match="does not say which network"):
+        Separator.from_checkpoint(path)
+    settings = {"separator": DESCRIBED, "sample_rate": 8000, "num_outputs": 3}
+    (folder.parent / "config.yaml").write_text(yaml.safe_dump(settings))
+    assert Separator.from_checkpoint(path).num_outputs == 3
+
+
+@pytest.mark.parametrize(
+    "target", ["os.system", "builtins.eval", "asteroid.models.ConvTasNet.from_pretrained", "mixit_lightning.separators"]
+)
+def test_a_checkpoint_may_ask_for_a_network_only(save, target):
+    for described in (DESCRIBED | {"_target_": target}, DESCRIBED | {"basis": [{"_target_": target}]}):
+        with pytest.raises(UserError, match=f"asks for {target}"):
+            Separator.from_checkpoint(save(described))
+
+
+def test_a_pickled_object_is_refused(save):
+    with pytest.raises(UserError, match="not a checkpoint of plain tensors"):
+        Separator.from_checkpoint(save(extra=datetime.datetime(2020, 1, 1)))
+
+
+def test_weights_of_another_network_are_refused(save):
+    with pytest.raises(UserError, match="do not fit the network"):
+        Separator.from_checkpoint(save(DESCRIBED | {"bottleneck": 9}))
+
+
+@pytest.mark.parametrize(
+    ("waveform", "message"),
+    [
+        (torch.zeros(1, 1, 8), "has shape"),
+        (torch.zeros(0), "has shape"),
+        (torch.tensor([0.0, torch.nan]), "finite"),
+        (torch.zeros(8000, 2), r"waveform\.T"),
+        (torch.full((80,), 1e25), "beyond"),
+    ],
+)
+def test_what_is_no_waveform_is_refused(save, waveform, message):
+    with pytest.raises(ValueError, match=message):
+        Separator.from_checkpoint(save()).separate(waveform, 8000)

@@ -3,12 +3,9 @@
 import difflib
 import json
 import os
-import re
 import sys
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,23 +76,22 @@ MISTAKES = (
 """What Hydra and OmegaConf raise over files and words that make no sense; the first two are meant to be read."""
 
 VALUES = {"runs": str, "selection": str, "needs_data": bool}
-GROUPS = ("separator", "objective", "optimizer", "schedule", "trainer", "logger", "launcher", "scoring", "datamodule")
-"""Settings that every run needs, and those of them that are groups."""
-
-HARMLESS = re.compile(
-    r"(mixit_lightning\.(separators|objectives|metrics)|asteroid\.models|torch\.optim|"
-    r"lightning\.pytorch\.(callbacks|loggers|plugins(\.\w+)?|profilers))"
-    r"\.[A-Z]\w*"
+GROUPS = (
+    "separator",
+    "objective",
+    "optimizer",
+    "schedule",
+    "trainer",
+    "callbacks",
+    "logger",
+    "launcher",
+    "scoring",
+    "datamodule",
 )
-"""What anyone may ask for, in a sweep or on the command line: classes of these, and nothing that could be code."""
-
-ANYWHERE = "anywhere"
+"""Settings that every run needs, and those of them that are groups."""
 
 RUN_FOLDER = "hydra.run.dir"
 """Setting of Hydra's, for the folder of a run."""
-
-DOING = re.compile(r"^(preparation|proposals):(.*?)(?=^[^\s#]|\Z)", re.MULTILINE | re.DOTALL)
-"""Settings of a recipe that describe no part of a run but what is done, with all that stands below them."""
 
 PROPOSED = "proposed"
 """Value of a setting that a recipe's `proposals` is asked for."""
@@ -119,6 +115,8 @@ class Config:
                 parent = parent[group]
             parent.pop(name, None)
         values["trainer"]["devices"] = 1  # any number of processes computes what one does
+        if not values["callbacks"]:
+            del values["callbacks"]
         return {str(name): value for name, value in values.items()}
 
 
@@ -126,11 +124,9 @@ def build(settings: DictConfig, key: str, **more: Any) -> Any:
     """Make the object that a key of the config describes by its `_target_`.
 
     Raises:
-        UserError: it refuses its settings, or they ask for what no file of the checkout does; the message says which
-            key and why.
+        UserError: it refuses its settings; the message says which key and why.
     """
     try:
-        check_targets(OmegaConf.to_container(settings[key], resolve=True), key)
         return instantiate(settings[key], **more)
     except OmegaConfBaseException as error:
         raise UserError(f"{key}: {first_line(error)}") from error
@@ -141,45 +137,6 @@ def build(settings: DictConfig, key: str, **more: Any) -> Any:
         if isinstance(cause, (ValueError, TypeError, ModuleNotFoundError)):
             raise UserError(f"{key}: {first_line(cause)}") from error
         raise
-
-
-def check_targets(described: Any, key: str) -> None:
-    """Refuse to make what nobody trusted describes: what is swept, continued or typed may come from anyone.
-
-    Raises:
-        UserError: with the key.
-    """
-    if isinstance(described, str) and "${" in described:  # Hydra would look it up, after this has been checked
-        raise UserError(f"{key}={described[:50]}: ${{ is left of what was looked up; write the value itself")
-    if isinstance(described, dict):
-        target = described.get("_target_")
-        trusted = known_targets(ROOT).get(target, set()) if isinstance(target, str) else set()
-        if "_target_" in described and not (trusted & {key, ANYWHERE} or HARMLESS.fullmatch(str(target))):
-            why = f"stands only for {', '.join(sorted(trusted))}" if trusted else "no file of conf/ or recipes/ has it"
-            raise UserError(f"{key}._target_={target}: {why}; write it there to trust it")
-    if isinstance(described, list):
-        described = dict(enumerate(described))
-    for name, part in described.items() if isinstance(described, dict) else ():
-        check_targets(part, f"{key}.{name}")
-
-
-@cache
-def known_targets(root: Path) -> dict[str, set[str]]:
-    """Every `_target_` that a file of `conf/` or a recipe has, and the keys that may have it.
-
-    Parts, such as a separator, may stand anywhere; what a command does, such as packing, only as its own.
-    """
-    known = defaultdict(set)
-    for path in files_of_settings(root):
-        text = path.read_text(encoding="utf-8", errors="replace")
-        if path.parent == root / "conf" and path.stem != "config":
-            parts = {path.stem: text}
-        else:
-            parts = {**dict(DOING.findall(text)), ANYWHERE: DOING.sub("", text)}
-        for key, part in parts.items():
-            for target in re.findall(r"\b_target_:\s*([\w.]+)", part):
-                known[target].add(key)
-    return dict(known)
 
 
 def recipe_names() -> list[str]:
@@ -466,7 +423,7 @@ def explain(recipe: str, overrides: list[Override], known: list[str], error: Exc
             return UserError(f"{override.input_line}: there is no such key; `mixit sweep` takes it")
         groups = [ROOT / "conf" / name, ROOT / "recipes" / recipe / name]
         options = sorted(path.stem for group in groups for path in group.glob("*.yaml"))
-        if options:
+        if any(group.is_dir() for group in groups):
             if value not in options:
                 return UserError(f"{override.input_line}: there is no such {name}{nearest(str(value), options)}")
         elif override.key_or_group not in known and not override.is_add():

@@ -182,3 +182,9 @@ def test_a_mixture_is_not_its_own_partner():
     assert [batch.partners.shape[1] for batch in all_of([9], 1, 2)] == [0]
     assert [batch.partners.shape[1] for batch in all_of([9, 9], 1, 3)] == [0, 0]
     assert [batch.partners.shape[1] for batch in all_of([9, 9], 1, 2)] == [1, 1]
+
+
+def test_the_same_batches_can_be_drawn_again_and_again():
+    plain = list(sampler())
+    again = TrainingSampler(batch_size=8, labelled_share=0.25, steps=5, seed=0, repeated=2)
+    assert list(again) == [plain[0], plain[1], plain[0], plain[1], plain[0]]

@@ -159,7 +159,6 @@ VALUES: tuple[Any, ...] = (
     10**400,
     "${oc.env:HOME}",
     "${missing}",
-    {"_target_": "os.getcwd"},
 )
 """In place of anything."""
 
@@ -451,7 +450,6 @@ OVERRIDES = (
     "~{key}",
     "~{key}={word}",
     "{key}.{word}=1",
-    "{key}._target_=os.getcwd",
     "{key}='${{oc.decode:\"{word}\"}}'",
     "{key}=${{{key}}}",
     "++{key}.a.b.c={word}",

@@ -5,17 +5,14 @@ import struct
 import subprocess
 import sys
 import time
-from contextlib import suppress
 
 import numpy as np
 import pytest
 import soundfile
-import torch
-from omegaconf import OmegaConf
 
 from mixit_lightning.audio.opening import opened, read, read_header
 from mixit_lightning.cli import main
-from mixit_lightning.config import build, load_config, load_described
+from mixit_lightning.config import load_config
 from mixit_lightning.errors import UserError
 from mixit_lightning.inference.trained import check
 from mixit_lightning.limits import VARIABLE, Limits, changed_limits, limits, parse_limits
@@ -82,65 +79,6 @@ def test_paths_that_lead_out_of_a_folder_are_refused(name):
 
 def test_other_paths_are_taken():
     assert listed("train/a..b/c.wav", "list") == "train/a..b/c.wav"
-
-
-TARGETS = ["os.getcwd", "builtins.eval", "mixit_lightning.sweeps.trainings.subprocess.Popen", "torch.hub.load", "[]"]
-
-
-@pytest.mark.parametrize("target", TARGETS)
-def test_what_no_file_of_the_checkout_describes_is_not_made(target):
-    settings = load_config([f"++optimizer.extra._target_={target}"]).settings
-    with pytest.raises(UserError, match=r"optimizer\.extra\._target_="):
-        build(settings, "optimizer")
-
-
-@pytest.mark.parametrize(
-    "word",
-    [
-        "++optimizer.x='${oc.create:{_target_: os.getcwd}}'",
-        "++optimizer.x='${oc.decode:\"{_target_: os.getcwd}\"}'",
-        "++optimizer.x=[{_target_:os.getcwd}]",
-    ],
-)
-def test_nor_is_what_resolvers_or_lists_hide(word):
-    with pytest.raises(UserError, match=r"optimizer\.x"):
-        build(load_config([word]).settings, "optimizer")
-
-
-@pytest.mark.parametrize("escapes", range(1, 10))
-def test_nor_is_what_is_looked_up_again_and_again(escapes, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    called = "${oc.create:{_target_: tempfile.mkdtemp, dir: .}}"
-    settings = load_config(["++optimizer.x='" + "\\" * escapes + called + "'"]).settings
-    with suppress(UserError, TypeError):  # the latter of the optimizer, which takes no x
-        build(settings, "optimizer")(torch.nn.Linear(1, 1).parameters())
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("key", "target", "own"),
-    [
-        ("optimizer.x", "mixit_lightning.streaming.packing.pack", "shard"),
-        ("datamodule.x", "mixit_lightning.inference.export.export", "export"),
-        ("separator.x", "wsj0_2mix_preparation.prepare", "preparation"),
-        ("trainer.preparation", "fuss_preparation.prepare", "preparation"),
-    ],
-)
-def test_what_commands_do_is_done_by_them_alone(key, target, own):
-    settings = load_config([f"++{key}._target_={target}"]).settings
-    with pytest.raises(UserError, match=rf"{key}\._target_={target}: stands only for {own}; "):
-        build(settings, key.partition(".")[0])
-
-
-def test_nor_is_it_where_one_command_is_described(tmp_path):
-    words = ["checkpoint=a", "output=b", "+extra={_target_:os.getcwd}"]
-    with pytest.raises(UserError, match=r"export\.extra\._target_=os.getcwd"):
-        build(load_described("export", words), "export")
-
-
-def test_what_anyone_may_ask_for_is_made():
-    described = OmegaConf.create({"loss": {"_target_": "mixit_lightning.metrics.SeparationScoring"}})
-    assert type(build(described, "loss")).__name__ == "SeparationScoring"
 
 
 def test_a_config_of_a_run_proposes_no_code(tmp_path):

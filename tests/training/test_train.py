@@ -2,6 +2,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import soundfile
 import torch
 from lightning.pytorch.loops.fit_loop import _FitLoop
 
+from mixit_lightning import config as config_module
 from mixit_lightning.cli import main
+from mixit_lightning.config import ROOT
 from mixit_lightning.errors import UserError
 from mixit_lightning.inference import Separator
 from mixit_lightning.training.checkpoints import AtomicCheckpointIO, load_checkpoint
@@ -256,7 +259,7 @@ def test_parts_that_a_user_gives_the_trainer_come_beside_our_own(tiny, tmp_path)
     names = [type(part).__name__ for part in trainer.callbacks]
     assert {"EarlyStopping", "EpochLines", "Stopping", "Timer"} <= set(names) and names.count("ModelCheckpoint") == 2
     assert [type(part).__name__ for part in trainer.loggers] == ["CurvesLogger", "CSVLogger"]
-    assert [type(part).__name__ for part in parts_of(tiny(f"+trainer.plugins={io}").settings, "plugins")] == [
+    assert [type(part).__name__ for part in parts_of(tiny(f"+trainer.plugins={io}").settings, "trainer.plugins")] == [
         "AsyncCheckpointIO"
     ]
 
@@ -265,3 +268,49 @@ def test_parts_that_a_user_gives_the_trainer_come_beside_our_own(tiny, tmp_path)
 def test_what_is_no_part_of_a_trainer_is_refused(tiny, word):
     with pytest.raises(UserError, match=r"trainer\.\w+"):
         build_trainer(tiny(word), [], {})
+
+
+def test_groups_that_users_of_lightning_and_hydra_expect(tiny, tmp_path):
+    folder = train(tiny(*STEPS, "callbacks=early_stopping", "callbacks.early_stopping.patience=1", "optimizer.lr=0"))
+    steps = [int(row["step"]) for row in rows_of(folder) if row["metric"] == "val/loss"]
+    assert steps == [4, 8]  # nothing improves without a learning rate
+    assert "callbacks" not in tiny().plain()  # what is not there makes a run no other one
+
+
+def test_a_network_of_the_users_own_package(tiny, tmp_path, monkeypatch):
+    code = "import torch\nclass Net(torch.nn.Module):\n    def __init__(self, num_outputs, **_):\n"
+    code += "        super().__init__()\n        self.gains = torch.nn.Parameter(torch.arange(num_outputs) / 9)\n"
+    code += "    def forward(self, mixture):\n        return mixture[:, None] * self.gains.softmax(0)[:, None]\n"
+    (tmp_path / "my_package.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["separator._target_=my_package.Net", *STEPS]
+    state = load_checkpoint(train(tiny(*words)) / "checkpoints" / "last.ckpt")["state_dict"]
+    assert state["separator.gains"].shape == (4,)
+    assert evaluate(tiny(*words)).joinpath("results.json").is_file()
+
+
+def test_tensorboard_beside_our_own_curves(tiny):
+    pytest.importorskip("tensorboard")
+    folder = train(tiny(*STEPS, "logger=tensorboard"))
+    assert list((folder / "tensorboard").glob("events.*")) and rows_of(folder)
+
+
+def test_a_batch_can_be_learnt_by_heart_and_a_profile_is_written(tiny):
+    folder = train(tiny("debug=overfit", "trainer.max_steps=40", "datamodule.steps_per_epoch=20", "optimizer.lr=1e-2"))
+    losses = [float(row["value"]) for row in rows_of(folder) if row["metric"] == "train/loss"]
+    assert sum(losses[-5:]) < sum(losses[:5]) - 5
+    folder = train(tiny("debug=profiler", *STEPS))
+    assert "run_training_batch" in (folder / "fit-profile.txt").read_text()
+
+
+def test_an_experiment_is_a_file_of_settings(tiny, monkeypatch, tmp_path):
+    conf = tmp_path / "checkout" / "conf"
+    shutil.copytree(ROOT / "conf", conf)
+    (tmp_path / "checkout" / "recipes").symlink_to(ROOT / "recipes")
+    lines = ["# @package _global_", "defaults:", "  - override /objective: pit", "optimizer:", "  lr: 0.5"]
+    (conf / "experiment" / "mine.yaml").write_text("\n".join(lines))
+    monkeypatch.setattr(config_module, "ROOT", tmp_path / "checkout")
+    settings = tiny("experiment=mine").settings
+    assert settings.optimizer.lr == 0.5 and settings.objective.labelled_share == 1.0
+    with pytest.raises(UserError, match="mine"):
+        tiny("experiment=mime")

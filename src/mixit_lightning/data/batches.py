@@ -48,6 +48,7 @@ class TrainingSampler(Sampler[Drawing]):
             the next one, in the middle of an epoch as well.
         rank: number of this process.
         world_size: number of processes.
+        repeated: the first so many batches are drawn again and again; 0 draws new ones throughout.
 
     Raises:
         UserError: the processes cannot share a batch evenly.
@@ -62,6 +63,7 @@ class TrainingSampler(Sampler[Drawing]):
         steps_taken: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world_size: int = 1,
+        repeated: int = 0,
     ) -> None:
         if batch_size % world_size:
             raise UserError(
@@ -75,6 +77,7 @@ class TrainingSampler(Sampler[Drawing]):
         self.steps_taken = steps_taken
         self.rank = rank
         self.world_size = world_size
+        self.repeated = repeated
 
     def __len__(self) -> int:
         return self.steps
@@ -89,6 +92,7 @@ class TrainingSampler(Sampler[Drawing]):
         counts = self.labelled_counts((first // self.steps + 1) * self.steps)
         starts = np.cumsum(counts) - counts
         for batch in range(first, len(counts)):
+            batch = batch % self.repeated if self.repeated else batch
             start, count = int(starts[batch]), int(counts[batch])
             labelled = range(start, start + count)
             unlabelled = range(batch * self.batch_size - start, (batch + 1) * self.batch_size - start - count)

@@ -44,6 +44,7 @@ class MixtureDataModule(lightning.LightningDataModule):
         rooms: a bank of rooms, see `mixit rooms`, in which all sources are then heard; for mixtures that are made of
             their sources on the fly.
         early: with `rooms`, ms after the direct sound that still belong to the references; None is all of it.
+        repeated_batches: train on the first so many batches again and again, to find faults; 0 is new ones throughout.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class MixtureDataModule(lightning.LightningDataModule):
         seed: int = 0,
         rooms: str | None = None,
         early: float | None = None,
+        repeated_batches: int = 0,
     ) -> None:
         super().__init__()
         self.sample_rate = sample_rate
@@ -74,6 +76,7 @@ class MixtureDataModule(lightning.LightningDataModule):
         self.seed = seed
         self.rooms = rooms
         self.early = early
+        self.repeated_batches = repeated_batches
 
     def setup(self, stage: str | None = None) -> None:
         """Check the settings, find and check the recordings, once; `train` does so before it makes a run folder.
@@ -186,6 +189,7 @@ class MixtureDataModule(lightning.LightningDataModule):
             steps_taken=steps_taken,
             rank=processes.rank(),
             world_size=processes.count(),
+            repeated=self.repeated_batches,
         )
 
     def val_dataloader(self) -> DataLoader[EvaluationBatch]:

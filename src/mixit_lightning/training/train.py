@@ -81,8 +81,8 @@ def fit(config: Config, dashboard: Dashboard | None) -> Path:
     if dashboard is not None:
         dashboard.curves = curves
         loggers.append(dashboard)
-    elif "_target_" in settings.logger and not has_dashboard(config):
-        loggers.append(build(settings, "logger"))
+    elif not has_dashboard(config):  # whose first process speaks for all
+        loggers += parts_of(settings, "logger")
     trainer = build_trainer(config, loggers, origin)
     try:
         with explaining(config.folder), REQUEST.deferred():
@@ -231,19 +231,20 @@ def build_trainer(config: Config, loggers: list[Logger], origin: dict[str, Any])
         "logger": loggers,
         "plugins": [checkpoints, *processes.environment()],
     }
+    options["callbacks"] += parts_of(settings, "callbacks")
     for name in ("callbacks", "logger", "plugins"):
-        options[name] += parts_of(settings, name)
+        options[name] += parts_of(settings, f"trainer.{name}")
         described.pop(name, None)
     return build(OmegaConf.create({"trainer": described}), "trainer", **options)
 
 
-def parts_of(settings: DictConfig, name: str) -> list[Any]:
-    """What a user's settings give the Trainer of a kind, beside our own: one, or a list or group of them.
+def parts_of(settings: DictConfig, key: str) -> list[Any]:
+    """What settings give the Trainer of a kind, beside our own: one part, or a list or group of them.
 
     Raises:
         UserError: one refuses its settings, or is none.
     """
-    described = settings.trainer.get(name)
+    described = OmegaConf.select(settings, key)
     if described is None or isinstance(described, bool):
         return []
     if OmegaConf.is_list(described):
@@ -253,8 +254,8 @@ def parts_of(settings: DictConfig, name: str) -> list[Any]:
     else:
         parts = [described]
     if not all(OmegaConf.is_dict(part) and "_target_" in part for part in parts):
-        raise UserError(f"trainer.{name}={described}: must be one or more parts with a _target_ each")
-    return [build(OmegaConf.create({"trainer": part}), "trainer") for part in parts]
+        raise UserError(f"{key}={described}: must be one or more parts with a _target_ each")
+    return [build(OmegaConf.create({key: part}), key) for part in parts]
 
 
 def default_precision() -> str:

@@ -17,12 +17,12 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
+import lightning
 import torch
 from harness import Row, Spread, in_turns, medians, run
 
 from mixit_lightning.cli import SPINS
 from mixit_lightning.config import build, load_config
-from mixit_lightning.training.evaluate import score
 from mixit_lightning.training.train import build_module
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -49,6 +49,7 @@ def work(orders: Connection) -> None:
     mixtures = batch.mixtures.view(-1, 2, batch.mixtures.shape[-1])
     optimizer = torch.optim.Adam(module.parameters())
     tests = datamodule.test_dataloader()
+    trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -57,7 +58,7 @@ def work(orders: Connection) -> None:
         optimizer.step()
 
     def evaluate() -> None:
-        score(module.separator, module.scoring, module.objective, tests, torch.device("cpu"))
+        trainer.test(module, dataloaders=tests, verbose=False)
 
     does = {"step": step, "evaluate": evaluate}
     orders.send("ready")

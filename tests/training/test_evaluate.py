@@ -1,16 +1,30 @@
 """The table of a test set: a row an example, whatever the batches."""
 
-from types import SimpleNamespace
-
+import lightning
 import pandas as pd
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from mixit_lightning.data import EvaluationBatch
-from mixit_lightning.metrics import SeparationScoring, momi, si_snr
-from mixit_lightning.training.evaluate import score
+from mixit_lightning.metrics import momi, si_snr
+from mixit_lightning.objectives import Objective
+from mixit_lightning.training.module import SeparationModule
 
 COUNT, LENGTH = 7, 600
+
+
+class Separate(torch.nn.Module):
+    def forward(self, mixtures):
+        return separate(mixtures)
+
+
+def score(batches):
+    """What Lightning's own test loop makes of batches."""
+    module = SeparationModule(Separate(), Objective(labelled_share=0.0), torch.optim.Adam, lambda step: 1.0)
+    trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer.test(module, dataloaders=DataLoader(batches, batch_size=None), verbose=False)
+    return module.test_results
 
 
 def separate(mixtures):
@@ -30,8 +44,7 @@ def scored(size):
         for first in range(0, COUNT, size)
         for names in [[f"mixture {number}" for number in range(first, min(first + size, COUNT))]]
     ]
-    objective = SimpleNamespace(admissible=None, search="exact")
-    return score(separate, SeparationScoring(), objective, batches, torch.device("cpu")), references, partners
+    return score(batches), references, partners
 
 
 def test_a_row_an_example_whatever_the_batches():
@@ -57,6 +70,5 @@ def test_a_single_mixture_has_no_momi():
     torch.manual_seed(0)
     references = torch.randn(1, 2, LENGTH)
     batch = EvaluationBatch(references.sum(1), references, torch.zeros(1, 0, LENGTH), ["alone"])
-    objective = SimpleNamespace(admissible=None, search="exact")
-    table, values = score(separate, SeparationScoring(), objective, [batch], torch.device("cpu"))
+    table, values = score([batch])
     assert values["momi"] is None and table.momi.isna().all() and values["si_snri"] is not None

@@ -8,23 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import pandas as pd
 import torch
-from rich.progress import track
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from .. import processes
 from ..audio.writing import write
 from ..config import Config, build
-from ..data import EvaluationBatch, MixtureDataModule
+from ..data import MixtureDataModule
 from ..files import replacing, written
-from ..metrics import MoMi, Scoring, momi
-from ..objectives import Objective
+from ..metrics import MoMi, Scoring
 from ..records import read_training
 from ..run import RESULTS, TRAINING_RECORD, provenance
 from .checkpoints import load_checkpoint
+from .module import SeparationModule
 from .train import build_module
 from .wandb_logger import dashboard_of
 
@@ -54,14 +52,12 @@ def write_results(config: Config) -> None:
     state = load_checkpoint(checkpoint)
     module = build_module(settings)
     module.load_weights(state["state_dict"], checkpoint)
-    device = torch.device("cuda" if torch.cuda.is_available() and settings.trainer.accelerator != "cpu" else "cpu")
-    separator = module.separator.to(device).eval()
-
+    trainer = test_trainer(settings)
     domains = datamodule.domains()
-    scored = {
-        name: score(separator, module.scoring, module.objective, domain.test_dataloader(), device)
-        for name, domain in domains.items()
-    }
+    scored = {}
+    for name, domain in domains.items():
+        trainer.test(module, dataloaders=domain.test_dataloader(), verbose=False)
+        scored[name] = module.test_results
     first, *others = domains
     rows, metrics = scored[first]
     tables = [table.assign(domain=name) for name, (table, _) in scored.items()] if others else [rows]
@@ -72,7 +68,7 @@ def write_results(config: Config) -> None:
         pd.concat(tables).to_csv(partial, index=False, float_format="%.4f")
     try:
         with written(config.folder / "examples"):
-            keep_examples(config.folder, separator, module.scoring, domains[first], rows, device)
+            keep_examples(config.folder, module, domains[first], rows, trainer.strategy.root_device)
     finally:
         shutil.rmtree(config.folder / "examples.partial", ignore_errors=True)
     training = read_training_record(checkpoint)
@@ -101,64 +97,19 @@ def write_results(config: Config) -> None:
         partial.write_text(json.dumps(record, indent=2) + "\n")
 
 
-@torch.inference_mode()
-def score(
-    separator: nn.Module,
-    scoring: Scoring,
-    objective: Objective,
-    batches: DataLoader[EvaluationBatch],
-    device: torch.device,
-) -> tuple[pd.DataFrame, dict[str, float | None]]:
-    """A row an example, and the metrics over all of them; None where a metric applies to no example.
-
-    Several processes take turns at the batches; the rows and the metrics that all of them return are those of all.
-    """
-    metrics = {name: metric.to(device) for name, metric in scoring.metrics().items()}
-    mom_metric = MoMi().to(device)
-    names: list[str] = []
-    parts: list[dict[str, Tensor]] = []
-    for batch in track(batches, "Separating the test mixtures", total=len(batches)):
-        mixtures, references, partners = (part.to(device) for part in batch[:3])
-        moms = torch.cat([mixtures[:, None], partners], dim=1)
-        momis = mixtures.new_full((len(mixtures),), torch.nan)
-        if partners.shape[1]:
-            momis = momi(separator(moms.sum(1)), moms, objective.admissible, objective.search)
-        mom_metric.add(momis)
-        scores = scoring.scores(separator(mixtures), references, mixtures, final=True)
-        for metric in metrics.values():
-            metric.add_scores(scores)
-        names += batch.names
-        parts.append(columns_of(scores) | {"momi": momis})
-    table = table_of(names, parts)
-    # An unprocessed single source is a perfect estimate of itself.
-    table.loc[table.num_references == 1, "input_si_snr"] = torch.nan
-    values = {name: metric.compute().item() for name, metric in {**metrics, "momi": mom_metric}.items()}
-    values["input_si_snr"] = table.input_si_snr.mean()
-    if not table.num_references.any():  # nothing is known of the sources
-        values = {"momi": values["momi"]}
-    return table, {name: None if value != value else round(value, 4) for name, value in values.items()}
-
-
-def table_of(names: list[str], parts: list[dict[str, Tensor]]) -> pd.DataFrame:
-    """The rows of all processes in the order of the test set, from the columns of this one's batches."""
-    table = pd.DataFrame()
-    if parts:
-        # Off the device once, at the end: a transfer a batch would make it wait.
-        columns = {column: torch.cat([part[column] for part in parts]).cpu().numpy() for column in parts[0]}
-        batches = processes.rank() + processes.count() * np.arange(len(parts))
-        table = pd.DataFrame({"name": names} | columns, index=batches.repeat([len(part["momi"]) for part in parts]))
-    return pd.concat(processes.gathered(table)).sort_index(kind="stable").reset_index(drop=True)
-
-
-def columns_of(scores: Any) -> dict[str, Tensor]:
-    """Columns of a table by name: one an output where scores tell the outputs apart, `energy_share_1` and so on."""
-    columns = {}
-    for name, values in scores._asdict().items():
-        if values.ndim == 1:
-            columns[name] = values
-        elif name != "mixing_matrix":
-            columns |= {f"{name.removesuffix('s')}_{n}": part for n, part in enumerate(values.unbind(-1), 1)}
-    return columns
+def test_trainer(settings: DictConfig) -> lightning.Trainer:
+    """A Trainer that tests as the config trains, in as many processes, and in single precision."""
+    names = ("accelerator", "devices", "num_nodes", "strategy", "enable_progress_bar", "use_distributed_sampler")
+    described = {name: settings.trainer[name] for name in ("_target_", *names) if name in settings.trainer}
+    return build(
+        OmegaConf.create({"trainer": described}),
+        "trainer",
+        precision="32-true",
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        plugins=processes.environment(),
+    )
 
 
 def selection_rule(scoring: Scoring, settings: Any, checkpoint: Path, measured: Iterable[str]) -> str:
@@ -211,14 +162,10 @@ def choose_examples(rows: pd.DataFrame) -> dict[int, str]:
 
 @torch.inference_mode()
 def keep_examples(
-    folder: Path,
-    separator: nn.Module,
-    scoring: Scoring,
-    datamodule: MixtureDataModule,
-    rows: pd.DataFrame,
-    device: torch.device,
+    folder: Path, module: SeparationModule, datamodule: MixtureDataModule, rows: pd.DataFrame, device: torch.device
 ) -> None:
     """Write mixture, references and outputs of chosen examples as WAV, with a list of them."""
+    separator, scoring = module.separator.to(device).eval(), module.scoring
     target, partial = folder / "examples", folder / "examples.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()

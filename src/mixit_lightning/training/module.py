@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import pandas as pd
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -14,9 +15,10 @@ from torchmetrics import MeanMetric
 
 from ..data import EvaluationBatch, TrainingBatch
 from ..errors import UserError
-from ..metrics import MoMi, Scoring, SeparationScoring
+from ..metrics import MoMi, Scoring, SeparationScoring, momi
 from ..objectives import Objective
 from ..processes import gathered, summed
+from .test_table import TestTable
 
 
 class SeparationModule(lightning.LightningModule):
@@ -54,6 +56,9 @@ class SeparationModule(lightning.LightningModule):
             {name: MeanMetric(nan_strategy=torch.inf) for name in ("pit_loss", "mixit_loss")}
         )
         self.names: list[str] = []
+        self.test_table: TestTable
+        self.test_results: tuple[pd.DataFrame, dict[str, float | None]]
+        """Of the last test: one row per mixture, and the metrics."""
 
     def forward(self, mixtures: Tensor) -> Tensor:
         """Outputs `(batch, output, time)` of mixtures `(batch, time)`."""
@@ -176,6 +181,25 @@ class SeparationModule(lightning.LightningModule):
                 self.log(f"val/{name}", value, prog_bar=name == "si_snri")
         for metric in [*self.validation_losses.values(), *self.labelled_metrics.values(), self.momi]:
             metric.reset()  # type: ignore[operator]
+
+    def on_test_start(self) -> None:
+        """Begin a table."""
+        self.test_table = TestTable(self.scoring, self.device)
+
+    def test_step(self, batch: EvaluationBatch, batch_number: int) -> None:
+        """Score outputs for mixtures by their references, and for mixtures of mixtures by the mixtures."""
+        momis = batch.mixtures.new_full((len(batch.mixtures),), torch.nan)
+        if batch.partners.shape[1]:
+            mixtures = torch.cat([batch.mixtures[:, None], batch.partners], dim=1)
+            momis = momi(self.separator(mixtures.sum(1)), mixtures, self.objective.admissible, self.objective.search)
+        scores = self.scoring.scores(self.separator(batch.mixtures), batch.references, batch.mixtures, final=True)
+        self.test_table.add(batch.names, scores, momis)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics that apply; `test_results` has one row per mixture as well."""
+        self.test_results = self.test_table.results()
+        metrics = self.test_results[1]
+        self.log_dict({f"test/{name}": value for name, value in metrics.items() if value is not None})
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer, and the schedule in steps."""

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from mixit_lightning import jobs, pool
+from mixit_lightning import progress as progress_module
 from mixit_lightning.errors import UserError
 from mixit_lightning.files import CannotWrite, replacing
 from mixit_lightning.jobs import JOURNAL, Job, run_jobs
@@ -215,7 +216,7 @@ def test_it_is_said_what_will_be_written(job, out, capsys):
 
 
 def test_progress_is_told_in_lines_where_there_is_no_terminal(capsys, monkeypatch):
-    monkeypatch.setattr(jobs, "LINE_SECONDS", -1.0)
+    monkeypatch.setattr(progress_module, "LINE_SECONDS", -1.0)
     with ProgressBar("Doing", 3) as progress:
         for _ in range(2):
             progress.advance()
@@ -234,7 +235,7 @@ def test_progress_lines_are_rare(capsys):
 
 
 def test_quiet_progress_says_nothing(capsys, monkeypatch):
-    monkeypatch.setattr(jobs, "LINE_SECONDS", -1.0)
+    monkeypatch.setattr(progress_module, "LINE_SECONDS", -1.0)
     with ProgressBar("Doing", 1, quiet=True) as progress:
         progress.advance()
     assert not capsys.readouterr().out

@@ -9,8 +9,8 @@ import soundfile
 
 from mixit_lightning.inference.safe_tensors import write_safetensors
 
+from ..helpers.trained import LEARNED, network_of, settings_of
 from ..recipes.conftest import make_fuss, make_rooms, make_speech, syllables, write
-from ..sharing.conftest import LEARNED, network_of, settings_of
 from ..training.conftest import TINY
 
 SUBTYPES = {

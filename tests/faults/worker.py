@@ -40,15 +40,15 @@ MODULES = (
     *(
         f"mixit_lightning.{name}"
         for name in (
-            "doctor.diagnosis",
-            "listening.guard",
-            "results.comparison",
-            "results.report",
-            "results.tables",
+            "corpora.doctor",
+            "player.guard",
+            "report.comparison",
+            "report.run_page",
+            "tables.render",
             "rooms",
-            "separation.files",
-            "shards.packing",
-            "sharing.export",
+            "inference.files",
+            "streaming.packing",
+            "inference.export",
             "sweeps.local",
             "training.evaluate",
             "training.train",
@@ -226,10 +226,9 @@ def take_place_of_checkout(root: Path) -> None:
     """Let the package find recipes and settings elsewhere."""
     from mixit_lightning import config
     from mixit_lightning.sweeps import file
-    from mixit_lightning.tables import measured
-    from mixit_lightning.tables import schema as paper_table
+    from mixit_lightning.tables import measured, schema
 
-    for module in (config, measured, paper_table, file):
+    for module in (config, measured, schema, file):
         module.ROOT = root  # type: ignore[attr-defined]
     file.SWEEPS = root / "conf" / "sweep"
 

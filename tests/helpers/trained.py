@@ -1,6 +1,5 @@
-import json
+"""Networks of all kinds, small, and what is said of them."""
 
-import pytest
 import torch
 
 from mixit_lightning.inference.trained import make
@@ -66,25 +65,3 @@ def settings_of(described):
         "objective": {"labelled_share": 0.25, "num_mixtures": 2},
         "datamodule": {"folders": ["/home/somebody/sounds"], "duration": 2.0},
     }
-
-
-@pytest.fixture
-def save(tmp_path):
-    """Save a checkpoint in a run folder, of a network or of whatever else is said of it, and its results."""
-
-    def saved(described=LEARNED, weights=None, results=None, **settings):
-        path = tmp_path / "run" / "checkpoints" / "best.ckpt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        weights = network_of(LEARNED).state_dict() if weights is None else weights
-        state = {
-            "state_dict": {f"separator.{name}": value for name, value in weights.items()},
-            "settings": settings_of(described) | settings,
-            "provenance": {"commit": "abc", "versions": {"torch": "2.11.0"}, "hardware": {"cpu": "a CPU"}},
-            "global_step": 1000,
-        }
-        torch.save(state, path)
-        if results is not None:
-            (tmp_path / "run" / "results.json").write_text(json.dumps(results))
-        return path
-
-    return saved

@@ -1,7 +1,11 @@
+import json
+
 import pytest
 import torch
 
 from mixit_lightning.separators import TDCNpp
+
+from ..helpers.trained import LEARNED, network_of, settings_of
 
 DESCRIBED = {
     "_target_": "mixit_lightning.separators.TDCNpp",
@@ -29,6 +33,28 @@ def save(tmp_path, network):
         state = {f"separator.{name}": value for name, value in network.state_dict().items()}
         settings = {"separator": described, "sample_rate": 8000, "num_outputs": 3}
         torch.save({"state_dict": state, "settings": settings} | more, path)
+        return path
+
+    return saved
+
+
+@pytest.fixture
+def save_trained(tmp_path):
+    """Save a checkpoint in a run folder, of a network or of whatever else is said of it, and its results."""
+
+    def saved(described=LEARNED, weights=None, results=None, **settings):
+        path = tmp_path / "run" / "checkpoints" / "best.ckpt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        weights = network_of(LEARNED).state_dict() if weights is None else weights
+        state = {
+            "state_dict": {f"separator.{name}": value for name, value in weights.items()},
+            "settings": settings_of(described) | settings,
+            "provenance": {"commit": "abc", "versions": {"torch": "2.11.0"}, "hardware": {"cpu": "a CPU"}},
+            "global_step": 1000,
+        }
+        torch.save(state, path)
+        if results is not None:
+            (tmp_path / "run" / "results.json").write_text(json.dumps(results))
         return path
 
     return saved

@@ -12,7 +12,7 @@ from mixit_lightning.errors import UserError
 from mixit_lightning.inference import Separator, hub
 from mixit_lightning.inference.export import export
 
-from .conftest import LEARNED, network_of
+from ..helpers.trained import LEARNED, network_of
 
 RESULTS = Path(__file__).parents[2] / "recipes" / "synthetic" / "results" / "mixit-seed-0" / "results.json"
 
@@ -22,8 +22,8 @@ def results():
     return json.loads(RESULTS.read_text())
 
 
-def test_a_folder_has_the_layout_of_the_hub(save, tmp_path):
-    Separator.from_checkpoint(save()).save_pretrained(tmp_path / "folder")
+def test_a_folder_has_the_layout_of_the_hub(save_trained, tmp_path):
+    Separator.from_checkpoint(save_trained()).save_pretrained(tmp_path / "folder")
     assert {path.name for path in (tmp_path / "folder").iterdir()} == {"config.json", "model.safetensors", "README.md"}
     config = json.loads((tmp_path / "folder" / "config.json").read_text())
     assert config["settings"]["separator"] == LEARNED
@@ -31,9 +31,9 @@ def test_a_folder_has_the_layout_of_the_hub(save, tmp_path):
     assert config["provenance"]["commit"] == "abc"
 
 
-def test_a_folder_that_is_there_is_left_as_it_is(save, tmp_path):
+def test_a_folder_that_is_there_is_left_as_it_is(save_trained, tmp_path):
     (tmp_path / "folder").mkdir()
-    separator = Separator.from_checkpoint(save())
+    separator = Separator.from_checkpoint(save_trained())
     separator.save_pretrained(tmp_path / "folder")  # empty
     (tmp_path / "folder" / "README.md").write_text("mine")
     with pytest.raises(UserError, match="is there already"):
@@ -41,10 +41,10 @@ def test_a_folder_that_is_there_is_left_as_it_is(save, tmp_path):
     assert (tmp_path / "folder" / "README.md").read_text() == "mine"
 
 
-def test_nothing_is_left_of_a_folder_that_fails(save, tmp_path, monkeypatch):
+def test_nothing_is_left_of_a_folder_that_fails(save_trained, tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "model_card", lambda description: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        Separator.from_checkpoint(save()).save_pretrained(tmp_path / "folder")
+        Separator.from_checkpoint(save_trained()).save_pretrained(tmp_path / "folder")
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
 
 
@@ -54,7 +54,7 @@ def test_a_separator_of_unknown_origin_is_not_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_pushing_is_the_librarys_and_reading_is_ours(save, tmp_path, monkeypatch):
+def test_pushing_is_the_librarys_and_reading_is_ours(save_trained, tmp_path, monkeypatch):
     pushed = {}
 
     class Made:
@@ -66,7 +66,7 @@ def test_pushing_is_the_librarys_and_reading_is_ours(save, tmp_path, monkeypatch
 
     monkeypatch.setattr(HfApi, "create_repo", lambda self, **more: Made)
     monkeypatch.setattr(HfApi, "upload_folder", upload)
-    separator = Separator.from_checkpoint(save(), device="cpu")
+    separator = Separator.from_checkpoint(save_trained(), device="cpu")
     assert separator.push_to_hub("user/separator", branch="main") == "address"
     assert pushed["repo_id"] == "user/separator"
 
@@ -92,8 +92,8 @@ def test_a_repository_that_cannot_be_had_is_named(monkeypatch, name):
         Separator.from_pretrained(name)
 
 
-def test_the_card_is_one_that_the_hub_reads_with_the_figures_of_the_run(save, tmp_path, results):
-    export(str(save(results=results)), str(tmp_path / "folder"))
+def test_the_card_is_one_that_the_hub_reads_with_the_figures_of_the_run(save_trained, tmp_path, results):
+    export(str(save_trained(results=results)), str(tmp_path / "folder"))
     card = ModelCard.load(tmp_path / "folder" / "README.md")
     found = {result.metric_type: result.metric_value for result in card.data.eval_results}
     assert found == {name: value for name, value in results["metrics"].items() if value is not None}
@@ -120,8 +120,8 @@ def test_the_card_is_one_that_the_hub_reads_with_the_figures_of_the_run(save, tm
     assert "None" not in card.content and "{" not in card.content
 
 
-def test_the_card_stays_when_a_folder_is_saved_again(save, tmp_path, results):
-    export(str(save(results=results)), str(tmp_path / "a"))
+def test_the_card_stays_when_a_folder_is_saved_again(save_trained, tmp_path, results):
+    export(str(save_trained(results=results)), str(tmp_path / "a"))
     export(str(tmp_path / "a"), str(tmp_path / "b.safetensors"))
     export(str(tmp_path / "b.safetensors"), str(tmp_path / "c"))
     for name in ("README.md", "config.json", "model.safetensors"):
@@ -129,8 +129,8 @@ def test_the_card_stays_when_a_folder_is_saved_again(save, tmp_path, results):
 
 
 @pytest.mark.parametrize("change", [None, {"checkpoint": "last.ckpt"}, {"steps": 999}])
-def test_without_results_of_these_weights_the_card_says_so(save, tmp_path, results, change):
-    export(str(save(results=change and results | change)), str(tmp_path / "folder"))
+def test_without_results_of_these_weights_the_card_says_so(save_trained, tmp_path, results, change):
+    export(str(save_trained(results=change and results | change)), str(tmp_path / "folder"))
     card = ModelCard.load(tmp_path / "folder" / "README.md")
     assert "have not been evaluated" in card.content
     assert card.data.eval_results is None
@@ -139,8 +139,8 @@ def test_without_results_of_these_weights_the_card_says_so(save, tmp_path, resul
         assert said in card.content
 
 
-def test_a_missing_package_is_named_with_the_cure(save, tmp_path, monkeypatch):
-    separator = Separator.from_checkpoint(save())
+def test_a_missing_package_is_named_with_the_cure(save_trained, tmp_path, monkeypatch):
+    separator = Separator.from_checkpoint(save_trained())
     for name in [name for name in sys.modules if name.startswith("mixit_lightning.inference.")]:
         if name.endswith(("hub", "model_card")):
             monkeypatch.delitem(sys.modules, name)
@@ -149,7 +149,7 @@ def test_a_missing_package_is_named_with_the_cure(save, tmp_path, monkeypatch):
         separator.save_pretrained(tmp_path / "folder")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r"onnxruntime is missing; pip install -e '\.\[share\]'"):
-        export(str(save()), str(tmp_path / "a.onnx"))
+        export(str(save_trained()), str(tmp_path / "a.onnx"))
 
 
 @pytest.mark.slow

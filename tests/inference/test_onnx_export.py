@@ -12,7 +12,7 @@ from mixit_lightning.inference import onnx_export
 from mixit_lightning.inference.export import export
 from mixit_lightning.separators.real_stft import without_complex_numbers
 
-from .conftest import LEARNED, STFT, asteroid, network_of
+from ..helpers.trained import LEARNED, STFT, asteroid, network_of
 
 LENGTHS = [1, 7, 8, 19, 20, 21, 95, 96, 97, 255, 256, 257, 1601, 4001, 30_011]
 """About hop and window of both bases, 8 and 20 samples, 96 and 256; the example of the export, and long ones."""
@@ -37,10 +37,10 @@ CASES = [
 
 
 @pytest.mark.parametrize("described", CASES)
-def test_the_file_computes_the_same_at_every_length(save, tmp_path, described):
+def test_the_file_computes_the_same_at_every_length(save_trained, tmp_path, described):
     network = network_of(described)
     path = tmp_path / "a.onnx"
-    said = export(str(save(described, network.state_dict())), str(path))
+    said = export(str(save_trained(described, network.state_dict())), str(path))
     assert "of the input's peak at most" in said
     onnx.checker.check_model(path, full_check=True)
     session = onnxruntime.InferenceSession(path)
@@ -59,10 +59,10 @@ def test_the_file_computes_the_same_at_every_length(save, tmp_path, described):
     assert json.loads(facts["description"])["settings"]["separator"] == described
 
 
-def test_on_pure_tones_the_file_is_as_near_to_exact_arithmetic_as_pytorch(save, tmp_path):
+def test_on_pure_tones_the_file_is_as_near_to_exact_arithmetic_as_pytorch(save_trained, tmp_path):
     """There the power 0.3 of magnitudes that are nothing but rounding is far from nothing: no two programs agree."""
     network = network_of(STFT)
-    export(str(save(STFT, network.state_dict())), str(tmp_path / "a.onnx"))
+    export(str(save_trained(STFT, network.state_dict())), str(tmp_path / "a.onnx"))
     session = onnxruntime.InferenceSession(tmp_path / "a.onnx")
     frequencies = torch.tensor([440, 1000, 3000])
     mixture = torch.sin(2 * torch.pi * frequencies[:, None] / 8000 * torch.arange(16_000))
@@ -87,8 +87,8 @@ def test_without_complex_numbers_the_network_is_the_same(exponent, window):
 
 
 @pytest.mark.parametrize("name", ["DPRNNTasNet", "DPTNet"])
-def test_recurrent_networks_are_refused_with_the_reason(save, tmp_path, capsys, name):
-    path = save(asteroid(name), network_of(asteroid(name)).state_dict())
+def test_recurrent_networks_are_refused_with_the_reason(save_trained, tmp_path, capsys, name):
+    path = save_trained(asteroid(name), network_of(asteroid(name)).state_dict())
     assert main(["export", f"checkpoint={path}", f"output={tmp_path / 'a.onnx'}"]) == 1
     assert "has recurrent layers" in capsys.readouterr().err
     assert not list(tmp_path.glob("a.onnx*"))
@@ -151,6 +151,6 @@ def test_what_the_exporter_says_is_passed_on(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.ckpt", "a.pt", "a.onnxx"])
-def test_another_kind_of_output_is_refused(save, tmp_path, capsys, name):
-    assert main(["export", f"checkpoint={save()}", f"output={tmp_path / name}"]) == 1
+def test_another_kind_of_output_is_refused(save_trained, tmp_path, capsys, name):
+    assert main(["export", f"checkpoint={save_trained()}", f"output={tmp_path / name}"]) == 1
     assert "must end in .onnx or .safetensors, or in / for a folder" in capsys.readouterr().err

@@ -13,16 +13,16 @@ from mixit_lightning.inference import Separator
 from mixit_lightning.inference.export import export
 from mixit_lightning.inference.trained import load_trained, make
 
+from ..helpers.trained import LEARNED, STFT, asteroid, network_of
 from . import traps
-from .conftest import LEARNED, STFT, asteroid, network_of
 
 FORMS = ("model.safetensors", "folder")
 
 
 @pytest.mark.parametrize("described", [LEARNED, STFT, asteroid("ConvTasNet")], ids=["learned", "stft", "asteroid"])
-def test_all_forms_hold_the_same_network_and_description(save, tmp_path, described):
+def test_all_forms_hold_the_same_network_and_description(save_trained, tmp_path, described):
     network = network_of(described)
-    path = save(described, network.state_dict())
+    path = save_trained(described, network.state_dict())
     mixture = torch.randn(2, 4001)
     with torch.no_grad():
         expected = network(mixture)
@@ -42,10 +42,10 @@ def test_all_forms_hold_the_same_network_and_description(save, tmp_path, describ
 
 
 @pytest.mark.parametrize("form", ["run/checkpoints/best.ckpt", *FORMS])
-def test_the_command_line_separates_with_any_form(save, tmp_path, form):
+def test_the_command_line_separates_with_any_form(save_trained, tmp_path, form):
     import soundfile
 
-    path = save()
+    path = save_trained()
     if form in FORMS:
         assert main(["export", f"checkpoint={path}", f"output={tmp_path / form}"]) == 0
     soundfile.write(tmp_path / "a.wav", torch.randn(4000).numpy() / 10, 8000)
@@ -54,8 +54,8 @@ def test_the_command_line_separates_with_any_form(save, tmp_path, form):
     assert len(list((tmp_path / "out" / "a").glob("*.wav"))) == 3
 
 
-def test_a_pickled_object_is_refused_and_its_code_does_not_run(save):
-    path = save()
+def test_a_pickled_object_is_refused_and_its_code_does_not_run(save_trained):
+    path = save_trained()
     state = torch.load(path, weights_only=True)
     torch.save(state | {"extra": traps.Trap()}, path)
     with pytest.raises(UserError, match=r"best\.ckpt: not a checkpoint of plain tensors"):
@@ -85,10 +85,10 @@ SNEAKY = [
 
 @pytest.mark.parametrize("described", SNEAKY, ids=str)
 @pytest.mark.parametrize("form", ["checkpoint", *FORMS])
-def test_nothing_but_a_network_is_made(save, tmp_path, described, form):
-    path = save()
+def test_nothing_but_a_network_is_made(save_trained, tmp_path, described, form):
+    path = save_trained()
     if form == "checkpoint":
-        save(described)
+        save_trained(described)
     else:
         export(str(path), str(tmp_path / form))
         path = tmp_path / form
@@ -130,19 +130,19 @@ def memory():
     ],
     ids=str,
 )
-def test_a_network_of_other_sizes_is_refused_before_it_takes_memory(save, sizes, message):
-    path = save(LEARNED | sizes)
+def test_a_network_of_other_sizes_is_refused_before_it_takes_memory(save_trained, sizes, message):
+    path = save_trained(LEARNED | sizes)
     before = memory()
     with pytest.raises(UserError, match=message):
         Separator.from_checkpoint(path)
     assert memory() - before < 100
 
 
-def test_weights_without_memory_are_refused(save):
+def test_weights_without_memory_are_refused(save_trained):
     described = LEARNED | {"bottleneck": 10_000, "conv_channels": 10_000}
     with torch.device("meta"):
         shapes = make(described).state_dict()
-    path = save(described, {name: torch.zeros(()).expand(weight.shape) for name, weight in shapes.items()})
+    path = save_trained(described, {name: torch.zeros(()).expand(weight.shape) for name, weight in shapes.items()})
     before = memory()
     with pytest.raises(UserError, match="larger than the file"):
         Separator.from_checkpoint(path)
@@ -150,19 +150,19 @@ def test_weights_without_memory_are_refused(save):
 
 
 @pytest.mark.parametrize(("name", "value"), [("num_outputs", 4), ("sample_rate", 16000), ("num_outputs", None)])
-def test_a_description_that_contradicts_its_network_is_refused(save, name, value):
+def test_a_description_that_contradicts_its_network_is_refused(save_trained, name, value):
     with pytest.raises(UserError, match=f"says {name}={value}, but its network has"):
-        Separator.from_checkpoint(save(**{name: value}))
+        Separator.from_checkpoint(save_trained(**{name: value}))
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.99, -1])
 @pytest.mark.parametrize("form", ["checkpoint", "model.safetensors", "folder/config.json", "folder/model.safetensors"])
-def test_files_that_are_cut_off_are_refused(save, tmp_path, form, share):
-    path = cut = save()
+def test_files_that_are_cut_off_are_refused(save_trained, tmp_path, form, share):
+    path = cut = save_trained()
     if form != "checkpoint":
         cut = tmp_path / form
         path = tmp_path / form.split("/")[0]
-        export(str(save()), str(path))
+        export(str(save_trained()), str(path))
     whole = cut.read_bytes()
     # A description without its last line end is whole.
     cut.write_bytes(whole[: int(share * len(whole)) if share >= 0 else -2])
@@ -171,8 +171,8 @@ def test_files_that_are_cut_off_are_refused(save, tmp_path, form, share):
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
-def test_a_folder_without_one_of_its_files_is_refused(save, tmp_path, missing):
-    export(str(save()), str(tmp_path / "folder"))
+def test_a_folder_without_one_of_its_files_is_refused(save_trained, tmp_path, missing):
+    export(str(save_trained()), str(tmp_path / "folder"))
     (tmp_path / "folder" / missing).unlink()
     with pytest.raises(UserError, match=missing):
         Separator.from_checkpoint(tmp_path / "folder")

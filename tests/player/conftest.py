@@ -9,7 +9,7 @@ import torch
 
 from mixit_lightning.separators import TDCNpp
 
-from ..separation.conftest import DESCRIBED
+from ..inference.conftest import DESCRIBED
 
 MAX_BYTES = 2_000_000
 

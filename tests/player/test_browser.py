@@ -14,7 +14,7 @@ import soundfile
 
 from mixit_lightning.cli import main
 
-from ..results.test_browser import browser  # noqa: F401
+from ..report.test_browser import browser  # noqa: F401
 from .bad_files import write_bad_files
 
 pytest.importorskip("gradio", reason="gradio is not installed: pip install -e '.[listen]'")

@@ -14,8 +14,7 @@ import yaml
 from mixit_lightning.cli import main
 from mixit_lightning.errors import UserError
 from mixit_lightning.run import portable
-from mixit_lightning.tables import measured, reproduce
-from mixit_lightning.tables import schema as paper_table
+from mixit_lightning.tables import measured, reproduce, schema
 from mixit_lightning.tables.keep import copy_record
 from mixit_lightning.tables.measured import Measured, State
 from mixit_lightning.tables.render import COLUMNS, escaped, latex_table, markdown, measure_tables, shown
@@ -45,7 +44,7 @@ FIGURES = [{"metric": "si_snri", "published": PUBLISHED}]
 def table(tmp_path, monkeypatch):
     """Writes the table.yaml of the recipe `synthetic`, and keeps away from what the repository holds of it."""
     path = tmp_path / "table.yaml"
-    monkeypatch.setattr(paper_table, "table_path", lambda recipe: path)
+    monkeypatch.setattr(schema, "table_path", lambda recipe: path)
     monkeypatch.setattr(measured, "kept_folder", lambda recipe: tmp_path / "kept")
 
     def write(*rows, **more):
@@ -211,7 +210,7 @@ def test_one_folder_may_be_two_places():
 def test_where_data_stand_does_not_matter_but_what_is_done_with_them(tmp_path, monkeypatch):
     """The same row on two machines, whose folders differ."""
     path = tmp_path / "table.yaml"
-    monkeypatch.setattr(paper_table, "table_path", lambda recipe: path)
+    monkeypatch.setattr(schema, "table_path", lambda recipe: path)
     monkeypatch.setattr(measured, "kept_folder", lambda recipe: tmp_path / "kept")
     monkeypatch.delenv("REVERB_ADAPTATION_DATA", raising=False)
     settings = ["objective=mixit", "trainer.max_steps=4"]

@@ -40,6 +40,7 @@ def mixit(
             or a restricted set for the other.
 
     Example:
+        >>> import torch
         >>> mixtures = torch.eye(2)[None]
         >>> matched = mixit(torch.eye(2)[None, [1, 0]], mixtures)
         >>> matched.mixing_matrix[0].tolist(), round(matched.loss.item(), 2)

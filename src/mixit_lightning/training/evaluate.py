@@ -30,7 +30,7 @@ from .wandb_logger import dashboard_of
 
 
 def evaluate(config: Config) -> Path:
-    """Write `results.json`, `examples.csv` (a row a test mixture) and `examples/` (audio) into the run's folder.
+    """Write `results.json`, `examples.csv` (one row per test mixture) and `examples/` (audio) into the run's folder.
 
     Raises:
         UserError: no checkpoint, one of another network, or bad recordings.
@@ -109,7 +109,7 @@ def score(
     batches: DataLoader[EvaluationBatch],
     device: torch.device,
 ) -> tuple[pd.DataFrame, dict[str, float | None]]:
-    """A row an example, and the metrics over all of them; None where a metric applies to no example.
+    """One row per example, and the metrics over all of them; None where a metric applies to no example.
 
     Several processes take turns at the batches; the rows and the metrics that all of them return are those of all.
     """
@@ -151,7 +151,7 @@ def table_of(names: list[str], parts: list[dict[str, Tensor]]) -> pd.DataFrame:
 
 
 def columns_of(scores: Any) -> dict[str, Tensor]:
-    """Columns of a table by name: one an output where scores tell the outputs apart, `energy_share_1` and so on."""
+    """Columns of a table by name: one per output where scores tell the outputs apart, `energy_share_1` and so on."""
     columns = {}
     for name, values in scores._asdict().items():
         if values.ndim == 1:
@@ -232,7 +232,7 @@ def keep_examples(
         signals: dict[str, Tensor] = {"mixture": item.mixture}
         signals |= {f"reference_{n}": signal for n, signal in enumerate(item.references, 1)}
         signals |= {f"output_{n}": signal for n, signal in enumerate(estimates[0], 1)}
-        # One gain for all, as what is to be heard is that the outputs add up to the mixture.
+        # One gain for all, so that a listener hears that the outputs add up to the mixture.
         peak = max(1.0, *(signal.abs().max().item() for signal in signals.values()))
         for name, signal in signals.items():
             write(place / f"{name}.wav", (signal / peak).numpy(), datamodule.sample_rate)

@@ -246,7 +246,7 @@ def level_plot(identifier: str, points: Sequence[np.ndarray], measure: str, doma
 
 
 def read_examples(runs: "Sequence[Run]", marks: Sequence[Mark]) -> tuple[list[Example], list[str]]:
-    """The examples that all runs kept which kept any; and what cannot be heard."""
+    """The examples that are saved in all runs that saved any; and notes on audio that cannot be played."""
     kept: list[tuple[Mark, Path, dict[str, Any]]] = []
     notes = []
     for run, mark in zip(runs, marks, strict=True):

@@ -1,9 +1,9 @@
-# Everything one types, in one place: `make help`.
+# All commands; `make help` lists them.
 recipe ?= synthetic
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Every NAME=VALUE on make's command line is given to the command, in quotes, and so is whatever stands in ARGS.
+# Every NAME=VALUE on make's command line is passed to the command, quoted, and so is the content of ARGS.
 OWN := recipe PYTHON ARGS MAKEFLAGS
 quoted = '$(subst ','\'',$1)'
 typed = $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(if $(filter $(OWN),$(name)),,$(name))))
@@ -22,7 +22,7 @@ help: ## Show this
 	@echo
 	@echo 'Recipes: $(notdir $(patsubst %/settings.yaml,%,$(wildcard recipes/*/settings.yaml))); the default needs no data.'
 
-install: $(VENV)/installed ## Make .venv with everything in it (the targets below do that by themselves)
+install: $(VENV)/installed ## Create .venv with all dependencies (the targets below do this themselves)
 
 $(VENV)/installed: pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo 'make: no $(PYTHON); install Python 3.11 or 3.12'; exit 1; }
@@ -30,23 +30,23 @@ $(VENV)/installed: pyproject.toml
 		{ echo 'make: $(PYTHON) is not 3.11 or 3.12; give PYTHON=python3.11'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	@# W&B's schema of sweep files, for the tests. Nothing else of it is used, and it asks for an older numpy.
+	@# W&B's schema of sweep files, for the tests. Nothing else of it is used, and its requirements ask for an older numpy.
 	$(BIN)/python -m pip install --quiet --no-deps 'sweeps==0.3.*'
 	@touch $@
 
-prepare: $(VENV)/installed ## Make the recipe's data set from the corpora; again: go on where it was stopped
+prepare: $(VENV)/installed ## Make the recipe's data set from the corpora; if stopped, run it again to resume
 	$(BIN)/mixit prepare $(SETTINGS)
 
-doctor: $(VENV)/installed ## Look for everything that can be wrong with data=PATH
+doctor: $(VENV)/installed ## Check data=PATH for errors
 	$(BIN)/mixit doctor $(SETTINGS)
 
-rooms: $(VENV)/installed ## Simulate rooms=FILE, for rooms=FILE of a recipe; ARGS="rt60=[0.2,0.6]" and what else conf/rooms.yaml has
+rooms: $(VENV)/installed ## Simulate room impulse responses into rooms=FILE; ARGS="rt60=[0.2,0.6]" and other settings of conf/rooms.yaml
 	$(BIN)/mixit rooms path=$(call quoted,$(or $(value rooms),rooms.npz)) $(GIVEN)
 
-shard: $(VENV)/installed ## Pack data=FOLDER_OR_LIST into shards for recipe=shards: output=FOLDER or s3://BUCKET/PLACE; again: go on
+shard: $(VENV)/installed ## Pack data=FOLDER_OR_LIST into shards for recipe=shards: output=FOLDER or s3://BUCKET/PLACE; run it again to resume
 	$(BIN)/mixit shard $(GIVEN)
 
-train: $(VENV)/installed ## Train the recipe, evaluate, write the report; again: resume
+train: $(VENV)/installed ## Train the recipe, evaluate, write the report; if stopped, run it again to resume
 	$(BIN)/mixit train $(SETTINGS)
 
 evaluate: $(VENV)/installed ## Separate and score the test set with the run's best checkpoint
@@ -55,46 +55,46 @@ evaluate: $(VENV)/installed ## Separate and score the test set with the run's be
 report: $(VENV)/installed ## Write report.html of the run again
 	$(BIN)/mixit report $(SETTINGS)
 
-compare: $(VENV)/installed ## Compare runs="NAME_OR_FOLDER ..." or rows=NAME,NAME on the same test mixtures: a page to look at and listen to
+compare: $(VENV)/installed ## Compare runs="NAME_OR_FOLDER ..." or rows=NAME,NAME on the same test mixtures, with a page of plots and audio
 	$(BIN)/mixit compare recipe=$(recipe) $(runs) $(GIVEN)
 
-table: $(VENV)/installed ## Print the recipe's table: published, measured, what was not run; writes it as .md, .csv, .tex, .html too
+table: $(VENV)/installed ## Print the recipe's table (published, measured, not run) and write it as .md, .csv, .tex and .html
 	@$(BIN)/mixit table $(SETTINGS)
 
 tables: $(VENV)/installed ## Print the tables of all recipes
 	@$(BIN)/mixit tables $(GIVEN)
 
-reproduce: $(VENV)/installed ## Run what is missing of the recipe's table, or of rows=NAME,NAME; again: go on
+reproduce: $(VENV)/installed ## Run the missing rows of the recipe's table, or of rows=NAME,NAME; if stopped, run it again to resume
 	$(BIN)/mixit reproduce $(SETTINGS)
 
-keep: $(VENV)/installed ## Copy what was measured of the table into recipes/NAME/results/, to be committed
+keep: $(VENV)/installed ## Copy the measured results of the table into recipes/NAME/results/, to be committed
 	$(BIN)/mixit keep $(SETTINGS)
 
-sweep: $(VENV)/installed ## Sweep settings: sweep=NAME of conf/sweep/, engine=wandb or local (again: go on), agents=N, count=N
+sweep: $(VENV)/installed ## Sweep settings: sweep=NAME of conf/sweep/, engine=wandb or local (run it again to resume), agents=N, count=N
 	$(BIN)/mixit sweep $(SETTINGS)
 
-dashboard: $(VENV)/installed ## Make a Weights & Biases workspace for the recipe's runs
+dashboard: $(VENV)/installed ## Create a Weights & Biases workspace for the recipe's runs
 	$(BIN)/mixit dashboard $(SETTINGS)
 
 recipes: $(VENV)/installed ## List the recipes
 	@$(BIN)/mixit recipes
 
-export: $(VENV)/installed ## Write checkpoint=FILE for others: output=FILE.onnx, FILE.safetensors or FOLDER/ for the Hugging Face Hub
+export: $(VENV)/installed ## Export checkpoint=FILE to share it: output=FILE.onnx, FILE.safetensors or FOLDER/ for the Hugging Face Hub
 	$(BIN)/mixit export $(GIVEN)
 
-listen: $(VENV)/installed ## Open a page to separate recordings on with checkpoint=FILE: listen to the outputs, mix them
+listen: $(VENV)/installed ## Serve a page that separates recordings with checkpoint=FILE, plays the outputs and mixes them
 	@$(BIN)/mixit listen $(GIVEN)
 
-bench: $(VENV)/installed ## Measure against asteroid and the machine's limit: one table; quick=true takes under two minutes
+bench: $(VENV)/installed ## Compare speed with asteroid and the machine's limit in one table; quick=true takes under two minutes
 	$(BIN)/python benchmarks/all.py $(if $(filter true,$(quick)),--quick) $(ARGS)
 
 test: $(VENV)/installed ## Run the tests (under ten minutes on two cores)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
-test-all: $(VENV)/installed ## Run the slow tests as well
+test-all: $(VENV)/installed ## Run all tests, including the slow ones
 	$(BIN)/python -m pytest -m '' $(ARGS)
 
-check: $(VENV)/installed ## Lint, format and types
+check: $(VENV)/installed ## Check lint, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -103,5 +103,5 @@ format: $(VENV)/installed ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-clean: ## Remove .venv and caches; runs/ stays
+clean: ## Remove .venv and caches, but not runs/
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -186,8 +186,8 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_process_that_is_killed_is_an_error_and_the_same_call_goes_on(job, out, tallies):
-    with pytest.raises(UserError, match=r"a process has died, perhaps for lack of memory: .* goes on where it was"):
+def test_a_process_that_is_killed_is_an_error_and_the_same_call_resumes(job, out, tallies):
+    with pytest.raises(UserError, match=r"a process has died, perhaps for lack of memory: .* resume"):
         run_jobs([job("a1"), Job("", [out / "b" / "lost"], 1, die), job("a2")], out)
     run_jobs([job("a1"), job("a2")], out)
     assert (out / "a" / "a2").read_text() == "first"

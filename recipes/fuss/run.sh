@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The runs of this recipe's README on one's own sounds. Usage: run.sh BACKGROUNDS FOREGROUNDS OUT
+# The runs of this recipe's README on your own sounds. Usage: run.sh BACKGROUNDS FOREGROUNDS OUT
 set -euo pipefail
 backgrounds=$(realpath "$1") foregrounds=$(realpath "$2") data=$(realpath -m "$3")
 cd "$(dirname "$0")/../.."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The runs of this recipe's README and their comparisons. Usage: run.sh SPEECH_FOLDER; again: goes on where it was stopped.
+# The runs of this recipe's README and their comparisons. Usage: run.sh SPEECH_FOLDER; if stopped, run it again to resume.
 set -euo pipefail
 data=$(realpath "$1")
 cd "$(dirname "$0")/../.."

@@ -120,7 +120,7 @@ def run_report(overrides: Sequence[str]) -> None:
 
 
 def run_prepare(overrides: Sequence[str]) -> None:
-    """Make the recipe's data set from the corpora; again: go on where it was stopped."""
+    """Make the recipe's data set from the corpora; if stopped, run it again to resume."""
     from .config import build, load_config
 
     config = load_config(overrides, makes_data=True)
@@ -156,7 +156,7 @@ def run_doctor(overrides: Sequence[str]) -> None:
 
 
 def run_rooms(overrides: Sequence[str]) -> None:
-    """Simulate a bank of rooms, for rooms=FILE, and draw it; again: go on where it was stopped."""
+    """Simulate room impulse responses for rooms=FILE and plot them; if stopped, run it again to resume."""
     from .config import build, load_described
     from .report.rooms import draw_bank
     from .rooms.bank import summary
@@ -170,14 +170,14 @@ def run_rooms(overrides: Sequence[str]) -> None:
 
 
 def run_shard(overrides: Sequence[str]) -> None:
-    """Pack data=FOLDER|LIST into shards for recipe=shards, in output=FOLDER|s3://BUCKET/PLACE; again: go on."""
+    """Pack data=FOLDER|LIST into shards for recipe=shards, in output=FOLDER|s3://BUCKET/PLACE; resumable."""
     from .config import build, load_described
 
     print(build(load_described("shard", overrides), "shard"))
 
 
 def run_separate(overrides: Sequence[str]) -> None:
-    """Separate input=FILE|FOLDER into output=FOLDER with checkpoint=FILE; again: go on; --json prints a summary."""
+    """Separate input=FILE|FOLDER into output=FOLDER with checkpoint=FILE; resumable; --json prints a summary."""
     import json
 
     from .config import build, load_described
@@ -261,7 +261,7 @@ def run_tables(words: Sequence[str]) -> None:
 
 
 def run_reproduce(words: Sequence[str]) -> None:
-    """Run the rows of a recipe's table that no run has measured [rows=NAME,NAME]; again: go on where it was stopped."""
+    """Run the rows of a recipe's table that have no measured run yet [rows=NAME,NAME]; run it again to resume."""
     from .tables.reproduce import check_all, reproduce
 
     own, words = take(words, "recipe", "rows")
@@ -278,7 +278,7 @@ def run_keep(words: Sequence[str]) -> None:
 
 
 def run_sweep(words: Sequence[str]) -> None:
-    """Sweep settings as sweep=NAME|FILE says, by engine=wandb|local (again: go on) and agents=N, up to count=N runs."""
+    """Run the sweep sweep=NAME|FILE with engine=wandb|local (local is resumable), agents=N, up to count=N runs."""
     from .sweeps.start import start_sweep
 
     own, words = take(words, "sweep", "engine", "agents", "count")
@@ -373,10 +373,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mixit: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("mixit: stopped; the same command goes on where it was", file=sys.stderr)
+        print("mixit: stopped; run the same command again to resume", file=sys.stderr)
         return 130
     except Stopped as stopped:
-        print(f"mixit: {stopped}; the same command goes on where it was", file=sys.stderr)
+        print(f"mixit: {stopped}; run the same command again to resume", file=sys.stderr)
         from .processes import rank
 
         return 0 if rank() else stopped.status  # or Lightning takes the first process for one that has to be killed

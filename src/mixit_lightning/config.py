@@ -273,7 +273,7 @@ def plainly(settings: DictConfig, key: str) -> Any:
 
 
 def check_checkout() -> None:
-    """Refuse to go on without the files of the checkout.
+    """Refuse to run without the files of the checkout.
 
     Raises:
         UserError: they are not there.

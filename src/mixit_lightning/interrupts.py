@@ -9,14 +9,14 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 STOPPED = 75
-"""Exit status of a command that was asked to stop and can go on: EX_TEMPFAIL, upon which a job is queued again."""
+"""Exit status of a command that was asked to stop and can resume: EX_TEMPFAIL, upon which a job is queued again."""
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Ctrl-C; a scheduler that takes the machine back; and one that says that time is nearly up."""
 
 
 class Stopped(BaseException):
-    """The command was asked to stop, and the same one goes on; no error, and like ctrl-C not to be caught as one.
+    """The command was asked to stop and can be resumed; no error, and like ctrl-C not to be caught as one.
 
     Args:
         number: of the signal; None where another process was asked.

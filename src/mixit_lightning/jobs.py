@@ -38,8 +38,8 @@ class Job:
 def run_jobs(jobs: Sequence[Job], folder: Path) -> list[Any]:
     """Make everything that is not there yet, and return what each job told, in the order of the jobs.
 
-    A job is done when the journal in `folder` has its key last and its files exist; so the same call goes on where an
-    earlier one was stopped, and makes again what has changed or was deleted.
+    A job is done when the journal in `folder` has its key last and its files exist; so the same call resumes
+    one that was stopped, and makes again what has changed or was deleted.
 
     Raises:
         UserError: two jobs make the same file or the disk has not enough room (nothing has been written then), or a job

@@ -1,7 +1,7 @@
-"""What files from others may claim and hold, so that a few bytes of them cannot take all memory or time.
+"""Limits on untrusted files, so that a few bytes of them cannot take all memory or time.
 
 `mixit COMMAND limits.NAME=VALUE` changes a limit for the command and all processes that it starts, the environment
-variable MIXIT_LIMITS, "NAME=VALUE NAME=VALUE", for a machine. No file of settings can, as it may be a stranger's too.
+variable MIXIT_LIMITS, "NAME=VALUE NAME=VALUE", for a machine. A settings file cannot, as it is untrusted too.
 """
 
 import difflib

@@ -42,7 +42,7 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> I
         yield ((numbers[future], future.result()) for future in as_completed(numbers))
     except BrokenProcessPool as error:
         raise ProcessDied(
-            "a process has died, perhaps for lack of memory: free some; the same command goes on where it was"
+            "a process has died, perhaps for lack of memory: free some, then run the same command again to resume"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

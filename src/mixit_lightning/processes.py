@@ -64,8 +64,8 @@ def watch(others: "Sequence[subprocess.Popen[bytes]]") -> None:
             time.sleep(1)
         time.sleep(GRACE)
         say(
-            "mixit: another process of this training has ended; see what it says; the same command goes on from its "
-            "last checkpoint"
+            "mixit: another process of this training has ended; see its message; run the same "
+            "command again to resume from the last checkpoint"
         )
         for other in others:
             other.kill()

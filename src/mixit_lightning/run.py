@@ -34,7 +34,7 @@ def run_name(objective: str, recipe: str, separator: str, overrides: list[str]) 
 
 
 def open_run(folder: Path, config: dict[str, Any]) -> None:
-    """Make the folder with its config, or check that the config in it is the same, so that the run may go on.
+    """Make the folder with its config, or check that the config in it is the same, so that the run may be resumed.
 
     Raises:
         UserError: the folder holds a run of another config.

@@ -127,7 +127,7 @@ def test_a_server_that_cannot_go_on_is_asked_for_everything(get, server, tmp_pat
 def test_a_connection_that_breaks_off_loses_nothing(get, server, tmp_path):
     server.breaks_off_after = 20_000
     for _ in range(2):
-        with pytest.raises(UserError, match=r"broke off after 0\.0 MB of 0\.1 MB; the same command goes on where"):
+        with pytest.raises(UserError, match=r"broke off after 0\.0 MB of 0\.1 MB; .*resume"):
             get()
         assert not (tmp_path / "archive").exists()
     assert get().read_bytes() == server.content
@@ -135,7 +135,7 @@ def test_a_connection_that_breaks_off_loses_nothing(get, server, tmp_path):
 
 
 def test_a_wrong_checksum_is_refused_and_nothing_kept(get, server, tmp_path):
-    with pytest.raises(UserError, match=f"^{server.url}: SHA-256 [0-9a-f]{{64}} is not 0000; run the same command"):
+    with pytest.raises(UserError, match=f"^{server.url}: SHA-256 [0-9a-f]{{64}} is not 0000; "):
         get(sha256="0000")
     assert not list(tmp_path.iterdir())
 
@@ -145,7 +145,7 @@ def test_a_server_that_is_away_keeps_what_is_there(tmp_path):
         taken.bind(("127.0.0.1", 0))  # and does not listen
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/dev-clean.tar.gz"
         (tmp_path / "archive.partial").write_bytes(b"beginning")
-        with pytest.raises(UserError, match=f"^{url}: .*the same command goes on where this one stopped"):
+        with pytest.raises(UserError, match=f"^{url}: .*resume"):
             fetch(url, tmp_path / "archive", "")
     assert files_below(tmp_path) == {"archive.partial": b"beginning"}
 

@@ -1,4 +1,4 @@
-"""A disk that is full: one line says so, what was saved is whole, and with room the same command goes on."""
+"""A disk that is full: one line says so, what was saved is whole, and with room the same command resumes."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment: one line, status 130, and no process stays behind; the same command then goes on."""
+"""Ctrl-C at any moment: one line, status 130, and no process stays behind; the same command then resumes."""
 
 import signal
 from collections.abc import Callable
@@ -75,7 +75,7 @@ def check_interrupts(worker, tmp_path, make, part, moments):
         assert outcome.status == STOPPED, outcome
         lines = outcome.err.splitlines()
         assert lines[-1].startswith("mixit: stopped"), outcome.err
-        assert lines[-1].endswith("; the same command goes on where it was"), outcome.err
+        assert "resume" in lines[-1], outcome.err
         assert "Traceback" not in outcome.err, outcome.err
         assert sum(line.startswith("mixit: ") for line in lines) == 1
     assert stopped

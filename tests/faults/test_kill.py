@@ -1,4 +1,4 @@
-"""Killed at any moment, the same command goes on, and what it makes is what an unbroken call makes."""
+"""Killed at any moment, the same command resumes, and what it makes is what an unbroken call makes."""
 
 import csv
 import json

@@ -50,7 +50,7 @@ def test_killed_while_it_trains_it_goes_on_from_the_checkpoint(tmp_path):
 
     again = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert "run 1: optimizer.lr=" in again.stdout
-    assert ": goes on" in again.stdout
+    assert ": resumed" in again.stdout
     assert len(finished()) == 3
     assert before.items() <= finished().items()
     with curve.open(newline="") as file:

@@ -1,4 +1,4 @@
-"""The table of a test set: a row an example, whatever the batches."""
+"""The table of a test set: one row per example, whatever the batches."""
 
 import lightning
 import pandas as pd

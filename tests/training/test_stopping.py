@@ -35,7 +35,7 @@ def test_during_the_last_validation_it_stops_before_the_evaluation(words, monkey
     with monkeypatch.context() as patch:
         patch.setattr(SeparationModule, "on_validation_epoch_end", asked)
         assert main(["train", *words]) == 75
-    assert "mixit: stopped by SIGTERM; the same command goes on" in capsys.readouterr().err
+    assert "mixit: stopped by SIGTERM; " in capsys.readouterr().err
     assert load_checkpoint(folder / "checkpoints" / "last.ckpt")["global_step"] == 8
     assert (folder / "training.json").is_file() and not (folder / "results.json").exists()
     assert main(["train", *words]) == 0

@@ -108,7 +108,7 @@ def test_a_run_killed_in_an_epoch_ends_with_the_weights_of_an_unbroken_one(tiny,
 
 
 @pytest.mark.parametrize("damage", ["cut off", "missing"])
-def test_a_run_whose_last_checkpoint_is_damaged_goes_on_from_the_one_before(tiny, capsys, damage):
+def test_a_run_whose_last_checkpoint_is_damaged_resumes_from_the_one_before(tiny, capsys, damage):
     folder = train(tiny(*STEPS))
     unbroken = weights(folder)
     last, previous = (folder / "checkpoints" / f"{name}.ckpt" for name in ("last", "previous"))
@@ -119,7 +119,7 @@ def test_a_run_whose_last_checkpoint_is_damaged_goes_on_from_the_one_before(tiny
     else:
         last.write_bytes(last.read_bytes()[:-1000])
     train(tiny(*STEPS))
-    assert ("going on from previous.ckpt" in capsys.readouterr().out) == (damage == "cut off")
+    assert ("resuming from previous.ckpt" in capsys.readouterr().out) == (damage == "cut off")
     assert_same_weights(unbroken, weights(folder))
     assert [row["step"] for row in rows_of(folder) if row["metric"] == "train/loss"] == [str(n) for n in range(1, 13)]
 
@@ -157,9 +157,7 @@ def test_a_checkpoint_is_not_blamed_for_what_comes_after_it(tiny, monkeypatch):
         raise ValueError("nothing to load")
 
     monkeypatch.setattr(_FitLoop, "setup_data", fail)
-    with pytest.raises(
-        UserError, match=r"last\.ckpt: training did not go on from it \(nothing to load\); if it could with"
-    ):
+    with pytest.raises(UserError, match=r"last\.ckpt: .*\(nothing to load\); .*settings"):
         train(tiny(*STEPS))
 
 

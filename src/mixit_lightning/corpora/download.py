@@ -82,7 +82,7 @@ def fetch(url: str, path: Path, sha256: str) -> None:
         if error.code != 416:  # that range is empty: all of it is here
             raise UserError(f"{url}: {error}; try again later, or fetch it yourself to {path}") from error
     except (OSError, http.client.HTTPException) as error:
-        raise UserError(f"{url}: {error}; the same command goes on where this one stopped") from error
+        raise UserError(f"{url}: {error}; run the same command again to resume the download") from error
     with partial.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:

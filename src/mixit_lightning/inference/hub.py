@@ -1,6 +1,6 @@
 """Folders with the layout of the Hugging Face Hub, and the way there and back.
 
-Only the way there is `ModelHubMixin`'s: it would read the config of a stranger before anything has looked at it.
+Only uploading uses `ModelHubMixin`: to download, it would read an untrusted config before anything has checked it.
 """
 
 import json

@@ -18,7 +18,7 @@ from ..limits import changed_limits
 from ..run import open_run
 
 GOES_ON = (STOPPED, 128 + 10, 128 + 15)
-"""Exit statuses of a run that goes on later: it has saved, or SIGUSR1 or SIGTERM ended it before it could listen."""
+"""Exit statuses of a run that will be resumed: it has saved, or SIGUSR1 or SIGTERM ended it before it could listen."""
 
 EARLY = 60
 """Seconds by which SLURM's warning may come before its time."""
@@ -39,7 +39,7 @@ NAMED = {
 """Options of sbatch, and the settings that say them."""
 
 RESERVED = ("job-name", "chdir", "output", "error", "open-mode", "signal", "requeue", "no-requeue", "array", "wrap")
-"""Options of sbatch that going on and finding a run's job rest on."""
+"""Options of sbatch that resuming a run and finding its job rely on."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,8 @@ class Slurm:
             f'    if [ "${{SLURM_RESTART_COUNT:-0}}" -lt {self.max_requeues} ]; then',
             '        exec scontrol requeue "$SLURM_JOB_ID"',
             "    fi",
-            f'    echo "not finished after launcher.max_requeues={self.max_requeues}; the same command goes on" >&2',
+            f'    echo "not finished after launcher.max_requeues={self.max_requeues}; '
+            'run the same command again to resume" >&2',
             "esac",
             "exit $status",
         ]

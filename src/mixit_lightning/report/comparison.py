@@ -38,7 +38,7 @@ class Run(NamedTuple):
 
 
 def compare(labelled_runs: Sequence[tuple[str, Path]], target: Path, measure: str = "si_snri") -> pd.DataFrame:
-    """Write `comparison.html`, `.md`, `.csv` and `.png`, a row a run and domain, and return the table.
+    """Write `comparison.html`, `.md`, `.csv` and `.png`, one row per run and domain, and return the table.
 
     Args:
         labelled_runs: what to call each run, and its folder; the first is what the others are compared with.
@@ -63,7 +63,7 @@ def compare(labelled_runs: Sequence[tuple[str, Path]], target: Path, measure: st
 
 
 def tabulate(runs: Sequence[Run], measure: str) -> pd.DataFrame:
-    """A row a domain and run: mean, difference from the first run, their intervals, and what the run was.
+    """One row per domain and run: mean, difference from the first run, their intervals, and what the run was.
 
     Raises:
         UserError: runs that were tested on other mixtures.
@@ -198,7 +198,7 @@ def markdown(table: pd.DataFrame, measure: str, selection_rule: str) -> str:
 
 
 def draw(table: pd.DataFrame, measure: str, path: Path) -> None:
-    """Means and intervals of all runs, a panel a domain."""
+    """Means and intervals of all runs, one panel per domain."""
     domains = list(dict.fromkeys(table["domain"]))
     height = intervals_height(len(table) // len(domains))
     with plot_style():

@@ -57,7 +57,7 @@ class Mark(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of a table that has a column a run."""
+    """A row of a table with one column per run."""
 
     term: str
     values: list[str]
@@ -90,7 +90,7 @@ def render_comparison(runs: "Sequence[Run]", table: "pd.DataFrame", measure: str
 
     Args:
         runs: in the order of the page.
-        table: their means and intervals, a row a domain and run.
+        table: their means and intervals, one row per domain and run.
         measure: what is compared.
 
     Raises:
@@ -165,7 +165,7 @@ def signed(value: float) -> str:
 
 
 def figure_rows(metrics: Sequence[dict[str, Any]]) -> list[Row]:
-    """All figures that runs have, a row a metric, known ones first."""
+    """All figures that runs have, one row per metric, known ones first."""
     found = dict.fromkeys(name for one in metrics for name in one)
     names = [name for name in METRICS if name in found] + [name for name in found if name not in METRICS]
     rows = []
@@ -216,7 +216,7 @@ def curve_plot(identifier: str, tables: "Sequence[pd.DataFrame | None]", name: s
 
 
 def level_plots(runs: "Sequence[Run]", measure: str) -> tuple[list[Plot], list[str]]:
-    """The measure of every example against the level of its input, a panel a domain; and what there is none of."""
+    """The measure of every example against the level of its input, one panel per domain, and notes on missing ones."""
     plots, notes = [], []
     for number, domain in enumerate(runs[0].examples):
         points = []
@@ -246,7 +246,7 @@ def level_plot(identifier: str, points: Sequence[np.ndarray], measure: str, doma
 
 
 def read_examples(runs: "Sequence[Run]", marks: Sequence[Mark]) -> tuple[list[Example], list[str]]:
-    """The examples that all runs kept which kept any; and what cannot be heard."""
+    """The examples that are saved in all runs that saved any; and notes on audio that cannot be played."""
     kept: list[tuple[Mark, Path, dict[str, Any]]] = []
     notes = []
     for run, mark in zip(runs, marks, strict=True):

@@ -66,7 +66,7 @@ def draw_intervals(
     unit: str,
     write: Callable[[float], str] = format_number,
 ) -> None:
-    """Means and intervals, a row a run, each under its label, for labels are of any length.
+    """Means and intervals, one row per run, each below its label, as labels may have any length.
 
     Args:
         axes: to draw in.
@@ -165,7 +165,7 @@ def draw_trends(axes: "Axes", runs: Sequence[np.ndarray], stride: int, label: st
 
 
 def draw_strips(axes: "Axes", runs: Sequence[np.ndarray], stride: int, label: str) -> str:
-    """Examples as points in a column a run, with median and quartiles."""
+    """Examples as points in one column per run, with median and quartiles."""
     for place, points in enumerate(runs):
         if not len(points):
             continue
@@ -180,4 +180,4 @@ def draw_strips(axes: "Axes", runs: Sequence[np.ndarray], stride: int, label: st
     axes.set_xlim(0.4, len(runs) + 0.6)
     axes.grid(visible=False, axis="x")
     axes.set_xlabel("run")
-    return f"{label} of the examples, a column a run; thick lines are medians, thin ones quartiles."
+    return f"{label} of the examples, one column per run; thick lines are medians, thin ones quartiles."

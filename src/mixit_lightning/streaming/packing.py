@@ -363,4 +363,6 @@ def write_catalogue(storage: Storage, catalogue: Catalogue) -> None:
 def unwritable(storage: Storage, name: str, error: OSError) -> UserError:
     """What to say where a file cannot be written."""
     why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
-    return UserError(f"{storage.path(name)}: cannot be written ({why}); mend that, and the same command goes on")
+    return UserError(
+        f"{storage.path(name)}: cannot be written ({why}); fix that, then run the same command again to resume"
+    )

@@ -222,8 +222,8 @@ class Storage:
                 waited = time.monotonic() - start
                 if waited >= patience:
                     raise UserError(
-                        f"{self.place}: cannot be reached for {waited:.0f} s ({why}); the same command goes on "
-                        "when it can, and a larger patience waits for longer"
+                        f"{self.place}: cannot be reached for {waited:.0f} s ({why}); run the same command again to "
+                        "resume once it can be reached, or set a larger patience to wait longer"
                     ) from error
                 if not said:
                     tell(f"{self.place}: cannot be reached, trying again for up to {patience:.0f} s ({why})")

@@ -103,7 +103,7 @@ def check_command(command: Any) -> None:
 
 
 def check_key(key: str, where: str) -> None:
-    """Refuse what is for the machine that runs the sweep to say, as a sweep may be a stranger's.
+    """Refuse settings that only the machine that runs the sweep may set, as a sweep file is untrusted.
 
     Raises:
         UserError: it is about the launcher, which runs lines of shell.

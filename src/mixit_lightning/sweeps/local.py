@@ -38,7 +38,7 @@ MAX_REPEATS = 50
 
 
 def sweep_locally(config: dict[str, Any], words: Sequence[str], agents: int = 1, count: int | None = None) -> Path:
-    """Run a sweep on this machine; again: go on where it was stopped.
+    """Run a sweep on this machine, or resume one that was stopped.
 
     The recipe with its words and none of the swept settings is run first, to compare with. A run folder that is
     finished is read, whoever made it, and not trained again.
@@ -291,7 +291,7 @@ class Engine:
         if training.process is None:
             say(f"{about}: a training of the engine that was killed still runs; waiting for it")
         else:
-            say(f"{about}{': goes on' if curve.values else ''}")
+            say(f"{about}{': resumed' if curve.values else ''}")
 
     def watch(self, training: Training) -> None:
         """See how far a training is; stop it where it falls behind, record it where it has ended."""

@@ -1,4 +1,4 @@
-"""Sweeps that a Weights & Biases server hands out: agents here, and on as many other machines as one likes."""
+"""Sweeps that a Weights & Biases server hands out to agents on this machine and any others."""
 
 import os
 import signal
@@ -15,9 +15,9 @@ from ..errors import UserError
 def sweep_remotely(config: dict[str, Any], *, project: str, entity: str | None, agents: int, count: int | None) -> str:
     """Register a sweep, run agents for it on this machine until it is done, and return its path.
 
-    The server decides what each run is given; its agents start the config's `command`, a process a run. ctrl-C (or
-    SIGTERM) stops the agents and their runs, which go on from their last checkpoints where the server hands them out
-    again; once more does not wait for them.
+    The server decides what each run is given; its agents start the config's `command`, one process per run. Ctrl-C (or
+    SIGTERM) stops the agents and their runs, which resume from their last checkpoints when the server hands them out
+    again; a second one does not wait for them.
 
     Args:
         config: of the sweep, as W&B documents it, with its `command`.
@@ -39,7 +39,7 @@ def sweep_remotely(config: dict[str, Any], *, project: str, entity: str | None, 
     try:
         run_agents([agent_command(path, share) for share in shares if share != 0])
     except KeyboardInterrupt:
-        print(f"the sweep goes on with: wandb agent {path}", flush=True)
+        print(f"resume the sweep with: wandb agent {path}", flush=True)
         raise
     return path
 

@@ -42,7 +42,7 @@ def start_sweep(
 
         line = default_words(config, words)
         if "logger=wandb" not in line:
-            raise UserError("engine=wandb needs logger=wandb, in the command of the sweep file or as a word")
+            raise UserError("engine=wandb needs logger=wandb, in the command of the sweep file or as an override")
         check_words(config, line)
         settings = load_config(line).settings
         for word in words:

@@ -61,7 +61,7 @@ class Training:
         return self.trained() and (self.folder / RESULTS).is_file()
 
     def start(self, environment: dict[str, str]) -> None:
-        """Start, or go on from the checkpoint; where an earlier engine's training still runs, leave it to it."""
+        """Start, or resume from the checkpoint; if a training of an earlier engine still runs, leave that running."""
         # The child holds its log locked as long as it lives, even if this process is killed.
         with self.log.open("ab") as log:
             if not lock(log.fileno()):

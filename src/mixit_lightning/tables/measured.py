@@ -165,7 +165,7 @@ class Measured:
             return Measurement(row, seed, State.OTHER_TEST, f"{count} examples where the table has {table.examples}")
         attempt = Attempt.read(self.attempt_path(row, seed))
         line = row_words(self.recipe, table, row, seed)
-        # A failure of other settings, or before someone went on with the run, is over.
+        # A failure of other settings, or before someone resumed the run, no longer counts.
         if attempt is not None and attempt.reason is not None and attempt.words[: len(line)] == line:
             since = self.attempt_path(row, seed).stat().st_mtime
             if not any(is_newer(record.folder / CURVES, since) for record in same):

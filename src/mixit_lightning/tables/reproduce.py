@@ -1,4 +1,4 @@
-"""Runs what is missing of a recipe's table, a training a row and seed, and goes on past one that fails."""
+"""Runs what is missing of a recipe's table, one training per row and seed, and continues after one that fails."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ SUCCESS, INTERRUPTED = 0, 130
 def reproduce(recipe: str, names: Sequence[str] | None, words: Sequence[str]) -> list[Measurement]:
     """Run the rows that no run has measured yet, and return what is then known of every one.
 
-    Each is the training that `mixit train` with the row's settings makes: one that was stopped goes on from its last
+    Each is the training that `mixit train` with the row's settings makes: one that was stopped resumes from its last
     checkpoint. Why a row failed is noted beside the run folders, for `mixit table`.
 
     Args:
@@ -29,7 +29,7 @@ def reproduce(recipe: str, names: Sequence[str] | None, words: Sequence[str]) ->
 
     Raises:
         UserError: there is no such row, or a word would make it another run than the row's.
-        KeyboardInterrupt: a training was stopped; the same command goes on with it.
+        KeyboardInterrupt: a training was stopped; the same command resumes it.
     """
     rows, wanted = read_rows(recipe), {row.name for _, row in read_rows(recipe, names)}
     check_words(words, [row for _, row in rows])

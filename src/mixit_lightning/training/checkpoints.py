@@ -18,7 +18,7 @@ from ..reading import check_archive, check_values
 from .pickles import check_depth
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
-"""The checkpoint that a run goes on from, and the one before it."""
+"""The checkpoint that a run resumes from, and the one before it."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -57,7 +57,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint that a run goes on from: its last one, or the one before where that is damaged or missing.
+    """The checkpoint that a run resumes from: its last one, or the one before where that is damaged or missing.
 
     Raises:
         UserError: neither can be loaded.
@@ -70,7 +70,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
     except UserError as error:
         if not previous.exists():
             raise
-        print(f"{error}; going on from {previous.name}", flush=True)
+        print(f"{error}; resuming from {previous.name}", flush=True)
         return previous
     return last
 

@@ -1,4 +1,4 @@
-"""torch.compile for training, which says what it costs and goes on without where it does not work."""
+"""torch.compile for training, with its cost printed; where it fails, training runs without it."""
 
 import time
 
@@ -42,7 +42,7 @@ class Compilation(Callback):
                 torch.autograd.grad(separator(inputs).sum(), parameters, allow_unused=True)
         except Exception as error:  # whatever a compiler may raise
             torch.compiler.set_stance("force_eager")
-            print(f"trainer.compile: goes on without, {type(error).__name__}: {first_line(error)}")
+            print(f"trainer.compile: failed, training without it, {type(error).__name__}: {first_line(error)}")
         else:
             torch.compiler.set_stance("eager_on_recompile")
             print(f"trainer.compile: took {time.monotonic() - start:.0f} s")

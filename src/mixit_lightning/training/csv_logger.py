@@ -1,4 +1,4 @@
-"""The curves of a run as one CSV, a row a value: `step,seconds,metric,value`."""
+"""The curves of a run as one CSV, one row per value: `step,seconds,metric,value`."""
 
 import csv
 import time
@@ -25,7 +25,7 @@ def is_value(row: list[str]) -> bool:
 
 
 class CurvesLogger(Logger):
-    """Appends every logged value to a file, and goes on with it when a run is resumed.
+    """Appends every logged value to a file, also after a run is resumed.
 
     Args:
         path: of the CSV.
@@ -77,7 +77,7 @@ class CurvesLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Append a row a value."""
+        """Append one row per value."""
         step, seconds = self.steps_taken(), f"{self.seconds:.3f}"
         rows = [(step, seconds, name, repr(float(value))) for name, value in metrics.items() if name != "epoch"]
         with written(self.path), self.path.open("a", newline="") as file:

@@ -28,7 +28,7 @@ from .wandb_logger import dashboard_of
 
 
 def evaluate(config: Config) -> Path:
-    """Write `results.json`, `examples.csv` (a row a test mixture) and `examples/` (audio) into the run's folder.
+    """Write `results.json`, `examples.csv` (one row per test mixture) and `examples/` (audio) into the run's folder.
 
     Raises:
         UserError: no checkpoint, one of another network, or bad recordings.
@@ -179,7 +179,7 @@ def keep_examples(
         signals: dict[str, Tensor] = {"mixture": item.mixture}
         signals |= {f"reference_{n}": signal for n, signal in enumerate(item.references, 1)}
         signals |= {f"output_{n}": signal for n, signal in enumerate(estimates[0], 1)}
-        # One gain for all, as what is to be heard is that the outputs add up to the mixture.
+        # One gain for all, so that a listener hears that the outputs add up to the mixture.
         peak = max(1.0, *(signal.abs().max().item() for signal in signals.values()))
         for name, signal in signals.items():
             write(place / f"{name}.wav", (signal / peak).numpy(), datamodule.sample_rate)

@@ -20,8 +20,8 @@ SIGNS = {
 """What engines say, and what it means to whoever trains."""
 
 SIGNS_OF_OTHERS = {
-    "connection closed by peer": "another process of this training has ended ({}); see what it says",
-    "connection reset by peer": "another process of this training has ended ({}); see what it says",
+    "connection closed by peer": "another process of this training has ended ({}); see its message",
+    "connection reset by peer": "another process of this training has ended ({}); see its message",
     "application timeout": "another process of this training does not answer ({}); see whether its machine is there",
     "timed out": "another process of this training does not answer ({}); see whether its machine is there",
     "not used in producing the loss": (
@@ -62,5 +62,5 @@ def meaning_of(error: RuntimeError | OSError, folder: Path) -> str | None:
         said = f"no space left for {error.filename or folder}"
     for sign, meaning in (SIGNS | SIGNS_OF_OTHERS if together() else SIGNS).items():
         if sign.lower() in f"{text} {said}".lower():
-            return f"{meaning.format(said)}; the same command goes on from its last checkpoint"
+            return f"{meaning.format(said)}; run the same command again to resume from the last checkpoint"
     return None

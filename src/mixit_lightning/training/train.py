@@ -33,7 +33,7 @@ from .wandb_logger import Dashboard, dashboard_of, has_dashboard
 
 
 def train(config: Config) -> Path:
-    """Train, or go on where an earlier call was stopped, and return the run's folder.
+    """Train, or resume a run that was stopped, and return the run's folder.
 
     What is drawn depends on seed and step alone, and a checkpoint stands at the end of every epoch, so that a run that
     was killed ends with the weights of one that was not. One that was asked to stop saves the step that it came to.
@@ -93,10 +93,10 @@ def fit(config: Config, dashboard: Dashboard | None) -> Path:
         if last is None or trainer.global_step > steps:
             raise
         if trainer._checkpoint_connector._loaded_checkpoint:  # for as long as its contents are taken over
-            raise UserError(f"{last}: no run can go on from it ({first_line(error)}); move it away") from error
+            raise UserError(f"{last}: no run can resume from it ({first_line(error)}); move it away") from error
         raise UserError(
-            f"{last}: training did not go on from it ({first_line(error)}); if it could with other settings or as many "
-            "processes as before, give these, and otherwise it may be damaged: move it away"
+            f"{last}: training did not resume from it ({first_line(error)}); use the settings and the number of "
+            "processes that it was saved with; if that fails too, it may be damaged: move it away"
         ) from error
     if processes.rank() == 0:
         write_record(config, sampler, trainer, module, curves, origin)

@@ -39,7 +39,7 @@ CURVES = ("train", "val")
 """What curves are named after; figures of the test set are `test/<metric>`."""
 
 EXAMPLES, SOUNDS = "test/examples", "test/sounds"
-"""Tables: a row a test mixture, and a row a sound of the examples that were kept."""
+"""Tables: one row per test mixture, and one row per sound of the saved examples."""
 
 OTHERWISE = "logger.offline=true keeps the files for `wandb sync`"
 
@@ -47,8 +47,8 @@ OTHERWISE = "logger.offline=true keeps the files for `wandb sync`"
 class Dashboard(WandbLogger):
     """A run's page at Weights & Biases.
 
-    The W&B run belongs to the folder, which remembers its id: the same command goes on with it, and a folder that is
-    not there any more starts another. A sweep agent's id comes first. W&B's own step is the number of optimizer steps,
+    The W&B run belongs to the folder, which remembers its id: the same command resumes it, and without the folder
+    another is started. A sweep agent's id comes first. W&B's own step is the number of optimizer steps,
     so that what a killed run logs again does not stand there twice.
 
     Args:
@@ -227,7 +227,7 @@ def examples_table(folder: Path) -> "Table":
 
 
 def sounds_table(folder: Path) -> "Table":
-    """A row a sound: of every example that was kept the mixture, each reference with its output, and the rest."""
+    """One row per sound of the saved examples: the mixture, each reference with its output, and the other outputs."""
     import wandb
 
     table = wandb.Table(columns=["example", "why", "figures", "sound", "share of energy, %", "audio", "spectrogram"])

@@ -62,7 +62,7 @@ def draw(mixtures: Any, rounds: int, *, labelled: bool) -> list[float]:
         numbers = range(round_number * DRAWN, (round_number + 1) * DRAWN)
         start = time.perf_counter()
         for number in numbers:
-            mixtures.draw(number, labelled=labelled).heard()
+            mixtures.draw(number, labelled=labelled).render()
         rates.append(DRAWN * SECONDS / (time.perf_counter() - start))
     return rates
 

@@ -44,7 +44,7 @@ class Libri2Mix(PreparedDataModule):
         check_choice("mode", [mode], ["min", "max"])
         if self.rooms and type != "clean":
             raise UserError(
-                f"datamodule.type={type}: its noise is no source, so no room can be put around it; take clean"
+                f"datamodule.type={type}: its noise is not a source and has no room impulse response; use clean"
             )
         root = Path(data)
         self.folder = (root if root.name == "Libri2Mix" else root / "Libri2Mix") / f"wav{self.sample_rate // 1000}k"

@@ -37,7 +37,7 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> I
     """
     pool = ProcessPoolExecutor(min(num_cores(), len(items)), get_context("fork"), begin)
     try:
-        with unheard():
+        with ignoring_interrupts():
             numbers = {pool.submit(function, item): number for number, item in enumerate(items)}
         yield ((numbers[future], future.result()) for future in as_completed(numbers))
     except BrokenProcessPool as error:
@@ -67,8 +67,8 @@ def begin() -> None:
 
 
 @contextmanager
-def unheard() -> Iterator[None]:
-    """Let processes that are forked in the block never hear ctrl-C: it is for the one that ends them."""
+def ignoring_interrupts() -> Iterator[None]:
+    """Fork processes in the block that ignore ctrl-C; the process that ends them handles it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

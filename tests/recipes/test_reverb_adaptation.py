@@ -58,7 +58,7 @@ def test_each_kind_comes_from_its_domain(words):
         for place, mixture in enumerate(batch.mixtures):
             labelled = place < 2
             domain = domains["anechoic" if labelled else "reverberant"]
-            expected = domain.training.draw(numbers[labelled], labelled=labelled).heard()
+            expected = domain.training.draw(numbers[labelled], labelled=labelled).render()
             numbers[labelled] += 1
             torch.testing.assert_close(mixture, expected.mixture)
             if labelled:
@@ -227,13 +227,13 @@ def test_paths_are_absolute_wherever_they_were_given_from(words, rooms, monkeypa
 
 
 def test_training_is_the_same_where_the_device_convolves(words, monkeypatch, tmp_path):
-    """As with a GPU: the loader hands over what is dry, Lightning's hook has it heard."""
+    """As with a GPU: the loader returns dry mixtures, and Lightning's hook renders them."""
     make = TrainingDataset.__init__
     trained = []
-    for number, unheard in enumerate((False, True)):
+    for number, lazy in enumerate((False, True)):
 
-        def forced(self, *given, choice=unheard, **more):
-            make(self, *given, **more | {"unheard": choice})
+        def forced(self, *given, choice=lazy, **more):
+            make(self, *given, **more | {"lazy": choice})
 
         monkeypatch.setattr(TrainingDataset, "__init__", forced)
         config = load_config(words("debug=fast", f"runs={tmp_path / str(number)}", "objective.labelled_share=0.5"))

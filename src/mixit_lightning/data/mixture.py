@@ -22,8 +22,8 @@ class Mixture(NamedTuple):
     references: Tensor
     """`(source, time)`; no rows where the sources are not known or not asked for."""
 
-    def heard(self) -> "Mixture":
-        """The mixture itself: it is as it was recorded."""
+    def render(self) -> "Mixture":
+        """The mixture itself: there is nothing to convolve."""
         return self
 
 
@@ -57,23 +57,23 @@ class Sources(NamedTuple):
         return Mixture(self.name, self.signals.sum(0), self.signals)
 
 
-class Unheard(Protocol):
-    """A mixture whose sources are still to be heard in their rooms."""
+class LazyMixture(Protocol):
+    """A mixture whose sources are still to be convolved with room impulse responses."""
 
     @property
     def name(self) -> str:
         """As that of a `Mixture`."""
         ...
 
-    def heard(self) -> Mixture:
-        """The mixture in its room."""
+    def render(self) -> Mixture:
+        """Convolve the sources and add them up."""
         ...
 
 
 class TrainingMixtures(Protocol):
     """Endless mixtures to train on, by number: one number gives one mixture, in every process and every run."""
 
-    def draw(self, number: int, *, labelled: bool) -> Unheard:
+    def draw(self, number: int, *, labelled: bool) -> LazyMixture:
         """Mixture of that number among the labelled or the unlabelled; unlabelled ones come without references."""
         ...
 
@@ -87,7 +87,7 @@ class EvaluationMixtures(Protocol):
 
 
 class TrainingSources(Protocol):
-    """Training mixtures that can be taken apart, to be heard in rooms."""
+    """Training mixtures whose sources can be drawn one by one, to be convolved with room impulse responses."""
 
     @property
     def max_sources(self) -> int:
@@ -148,7 +148,7 @@ class LabelledAndUnlabelled:
     def __init__(self, labelled: TrainingMixtures | None, unlabelled: TrainingMixtures | None) -> None:
         self.mixtures = {True: labelled, False: unlabelled}
 
-    def draw(self, number: int, *, labelled: bool) -> Unheard:
+    def draw(self, number: int, *, labelled: bool) -> LazyMixture:
         """Mixture of that number among those of its kind."""
         mixtures = self.mixtures[labelled]
         assert mixtures is not None, "the sampler draws from what labelled_share asks for"

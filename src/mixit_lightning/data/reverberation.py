@@ -1,4 +1,4 @@
-"""Mixtures heard in simulated rooms: every source is convolved with the impulse response from its place, on the fly."""
+"""Reverberant mixtures: each source is convolved, on the fly, with a room impulse response (RIR)."""
 
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -15,7 +15,7 @@ from .mixture import EvaluationSources, Margin, Mixture, TrainingSources, genera
 
 
 class DryMixture(NamedTuple):
-    """Sources and their places in a room, which are not yet heard there."""
+    """Dry sources and the room impulse responses that they are still to be convolved with."""
 
     name: str
     sources: Tensor
@@ -23,25 +23,25 @@ class DryMixture(NamedTuple):
     responses: Tensor
     """`(source, tap)`, the direct sound at tap `LEAD`."""
     target_responses: Tensor | None
-    """The parts of the responses that references are heard through, or None where they are heard as they are."""
+    """Responses that the references are convolved with; None where these are `responses` themselves."""
     length: int
     """Samples of the mixture."""
     labelled: bool
     """Whether references are asked for."""
 
-    def heard(self) -> Mixture:
+    def render(self) -> Mixture:
         """Convolve. The direct sound stays at the very sample of the dry source, and images add up to the mixture."""
-        # What wraps round in a transform as long as the sources ends in their margin.
+        # A circular convolution of this length wraps around into the margin only.
         size = next_fast_len(self.sources.shape[-1], real=True)
         spectra = torch.fft.rfft(self.sources, size)
         images = spectra * torch.fft.rfft(self.responses, size)
         if not self.labelled:
             mixture = self.stretch(images.sum(0), size)
             return Mixture(self.name, mixture, mixture.new_zeros(0, self.length))
-        heard = references = self.stretch(images, size)
+        reverberant = references = self.stretch(images, size)
         if self.target_responses is not None:
             references = self.stretch(spectra * torch.fft.rfft(self.target_responses, size), size)
-        return Mixture(self.name, heard.sum(0), references)
+        return Mixture(self.name, reverberant.sum(0), references)
 
     def stretch(self, spectra: Tensor, size: int) -> Tensor:
         """Back to waveforms `(..., time)` without the margin."""
@@ -112,7 +112,7 @@ class Rooms:
             )
 
     def draw(self, rng: np.random.Generator, num_sources: int) -> tuple[Tensor, Tensor | None]:
-        """Responses of different places of a random room, `(source, tap)`, and what targets are heard through."""
+        """Responses at different source positions of a random room, `(source, tap)`, and those of the references."""
         room = self.rooms[rng.integers(len(self.rooms))]
         places = rng.choice(room, num_sources, replace=False)
         responses = torch.nn.utils.rnn.pad_sequence([self.responses[place] for place in places], batch_first=True)
@@ -170,4 +170,4 @@ class ReverberantList:
         sources = self.mixtures.sources(number, self.rooms.margin)
         responses = self.rooms.draw(generator(self.seed, number, 1), len(sources.signals))
         length = sources.signals.shape[-1] - sum(self.rooms.margin)
-        return DryMixture(*sources, *responses, length, labelled=True).heard()
+        return DryMixture(*sources, *responses, length, labelled=True).render()

@@ -47,7 +47,7 @@ MINUTES = {"short": (0.08, 0.35, 90), "middle": (0.5, 2.0, 12), "long": (20.0, 2
 """Shortest, longest and number of recordings to train on."""
 
 STRANGERS = 24
-"""Recordings of people whom the training never heard, of 10 s."""
+"""Recordings of people who are not in the training data, of 10 s."""
 
 
 def talk(rng: np.random.Generator, paths: list[Path], frames: int) -> np.ndarray:

@@ -89,7 +89,7 @@ class NoiseAlone:
         name, noise = self.noise.draw_any(rng, length or self.length)
         snr = rng.uniform(*self.snr)
         level = rng.uniform(-self.max_level, self.max_level) - snr
-        # The stretch is what is heard, but a silent one stays silent.
+        # The level is that of the crop, but a silent crop stays silent.
         rms = max(float(np.sqrt(np.mean(np.square(noise, dtype=np.float64)))), QUIET)
         samples = torch.from_numpy((REFERENCE_RMS * 10 ** (level / 20) / rms * noise).astype(np.float32))
         return Mixture(f"{name}_{snr:+.2f}", samples, samples.new_zeros(0, len(samples)))

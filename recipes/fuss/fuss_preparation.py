@@ -119,13 +119,13 @@ def make_example(
     sources = [BACKGROUND_RMS * draw_background(lasting, rng, length)]
     for place in rng.choice(len(happening.groups), num_foregrounds, replace=False):
         _, sound = happening.draw(happening.groups[place], rng, None)
-        # Its loudest moment is heard, wherever it begins and ends.
+        # The clip includes its loudest moment, wherever it begins and ends.
         loudest = int(np.abs(sound).argmax())
         earliest = max(min(0, length - len(sound)), -loudest)
         start = int(rng.integers(earliest, length - loudest))
         source = np.zeros(length, dtype=np.float32)
-        heard = sound[max(0, -start) : length - start]
-        source[max(0, start) :][: len(heard)] = BACKGROUND_RMS * 10 ** (rng.uniform(*snr) / 20) * heard
+        inside = sound[max(0, -start) : length - start]
+        source[max(0, start) :][: len(inside)] = BACKGROUND_RMS * 10 ** (rng.uniform(*snr) / 20) * inside
         sources.append(source)
     peak = max(float(np.abs(signal).max()) for signal in [*sources, np.sum(sources, axis=0)])
     steps = [np.round(signal * min(1.0, PEAK / peak) * 2**15) / 2**15 for signal in sources]

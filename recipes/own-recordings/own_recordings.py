@@ -26,7 +26,7 @@ class OwnRecordings(MixtureDataModule):
 
     Args:
         data: the folder.
-        index: folder for what was heard in them.
+        index: folder of the index, which keeps what the scan found.
         recordings: fingerprint of the recordings, which a run belongs to; null is whichever there are.
         labelled_data: folder of labelled recordings, see `LabelledMixtures`.
         shortest: seconds of a recording that is used.
@@ -75,7 +75,7 @@ class OwnRecordings(MixtureDataModule):
 
     @cached_property
     def index(self) -> Index:
-        """What was heard in the recordings.
+        """What the scan found in the recordings.
 
         Raises:
             UserError: there are none, or others than when the run began, some of which it may have been trained on.

@@ -7,7 +7,7 @@ import soundfile
 
 from mixit_lightning.audio.resampling import resample
 from mixit_lightning.collection.crops import CropList, Cropped, active_blocks, as_recording, crop, read_stretch
-from mixit_lightning.collection.index import Heard
+from mixit_lightning.collection.index import AnalysedRecording
 from mixit_lightning.data.dynamic import REFERENCE_RMS
 from mixit_lightning.errors import UserError
 
@@ -22,7 +22,7 @@ def noise(seconds, seed=0, rate=RATE, scale=0.1):
 
 def recording(path, samples, rate=RATE):
     soundfile.write(path, samples, rate, subtype="FLOAT")
-    return as_recording(Heard(path.name, path, surveyed(path)))
+    return as_recording(AnalysedRecording(path.name, path, surveyed(path)))
 
 
 def test_a_stretch_is_what_lies_there_with_silence_around(tmp_path):

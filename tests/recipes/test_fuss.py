@@ -187,9 +187,9 @@ def test_foregrounds_are_above_their_background_by_the_range(tmp_path):
     ratios = []
     for background in (tmp_path / "data").rglob("background0_sound.wav"):
         for foreground in background.parent.glob("foreground*.wav"):
-            heard = integers(foreground)
-            heard = heard[heard != 0]
-            ratios.append(10 * np.log10(np.mean(heard**2) / np.mean(integers(background) ** 2)))
+            sounding = integers(foreground)
+            sounding = sounding[sounding != 0]
+            ratios.append(10 * np.log10(np.mean(sounding**2) / np.mean(integers(background) ** 2)))
     assert len(ratios) > 20 and 2.9 < min(ratios) < 4 and 8 < max(ratios) < 9.1
 
 

@@ -1,4 +1,4 @@
-"""What `mixit shard` makes: the same every time, whole or not at all, and where something is heard."""
+"""What `mixit shard` makes: the same every time, whole or not at all, and of active blocks only."""
 
 import hashlib
 import json

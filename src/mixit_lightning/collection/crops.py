@@ -1,4 +1,4 @@
-"""Crops of recordings of any length: long and short ones are heard fairly, and silence is passed over."""
+"""Crops of recordings of any length, for training and evaluation; silence is passed over."""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from ..data.dynamic import REFERENCE_RMS
 from ..data.mixture import Mixture, generator, unlabelled
 from ..data.recordings import check_speeds
 from ..errors import UserError
-from .index import Heard
+from .index import AnalysedRecording
 
 SILENT = -70
 """dB of full scale, above which a recording has something in it."""
@@ -29,7 +29,7 @@ FLOOR = 10
 """Percentile of the same: the background."""
 
 ABOVE_FLOOR = 6
-"""dB above the background, from which on something is heard besides."""
+"""dB above the background, above which a block counts as an event."""
 
 
 class Channel(NamedTuple):
@@ -43,7 +43,7 @@ class Channel(NamedTuple):
     block: int
     """Samples of a block."""
     active: np.ndarray
-    """Numbers of the blocks in which something can be heard."""
+    """Numbers of the active blocks, see `active_blocks`."""
     events: np.ndarray
     """Those of them that stand out from the background; all of them where none does."""
     rms: float
@@ -67,7 +67,7 @@ class Recording(NamedTuple):
 
     @property
     def active_seconds(self) -> float:
-        """Seconds in which something can be heard, in the mean over the channels."""
+        """Active seconds, averaged over the channels."""
         seconds = [len(channel.active) * channel.block / channel.sample_rate for channel in self.channels]
         return float(np.mean(seconds)) if seconds else 0.0
 
@@ -78,26 +78,26 @@ class Recording(NamedTuple):
 
 
 def active_blocks(levels: np.ndarray) -> np.ndarray:
-    """Numbers of the blocks in which something can be heard, of levels `(block,)` in dB of full scale.
+    """Numbers of the active blocks, from levels `(block,)` in dB of full scale.
 
-    That is whatever lies above -70 dB and less than 40 dB below the loud parts; nothing where nothing does.
+    A block is active above -70 dB and less than 40 dB below the loud blocks.
     """
-    heard = levels[levels > SILENT]
-    if not len(heard):
+    sounding = levels[levels > SILENT]
+    if not len(sounding):
         return np.zeros(0, np.int32)
-    return np.flatnonzero(levels > max(SILENT, np.percentile(heard, LOUD) - RANGE)).astype(np.int32)
+    return np.flatnonzero(levels > max(SILENT, np.percentile(sounding, LOUD) - RANGE)).astype(np.int32)
 
 
-def as_recording(heard: Heard) -> Recording:
+def as_recording(analysed: AnalysedRecording) -> Recording:
     """The channels of an indexed recording that are not silent."""
-    survey, channels = heard.survey, []
+    survey, channels = analysed.survey, []
     for number, levels in enumerate(survey.levels):
         active = active_blocks(levels)
         if len(active):
             loud = active[levels[active] > np.percentile(levels[active], FLOOR) + ABOVE_FLOOR]
             channels.append(
                 Channel(
-                    path=heard.path,
+                    path=analysed.path,
                     number=number,
                     sample_rate=survey.sample_rate,
                     first=0,
@@ -108,7 +108,7 @@ def as_recording(heard: Heard) -> Recording:
                     rms=float(np.sqrt(np.mean(10 ** (levels[active].astype(float) / 10)))),
                 )
             )
-    return Recording(heard.name, tuple(channels))
+    return Recording(analysed.name, tuple(channels))
 
 
 def read_stretch(
@@ -195,8 +195,8 @@ class Cropped:
         length: samples.
         sample_rate: Hz.
         num_mixtures: mixtures that are added up for one example.
-        fairness: a recording is drawn as often as its active time to this power: 0 hears every recording as often, 1
-            every second.
+        fairness: sampling exponent: a recording is drawn in proportion to its active time to this power; 0 draws every
+            recording equally often, 1 every active second.
         max_level: dB, up or down, of every crop beside the level that its recording has in the mean.
         speeds: every crop is played at one of these, drawn at random, as if there were more recordings.
         seed: crops of another seed are others.
@@ -231,7 +231,7 @@ class Cropped:
         self.seed = seed
 
     def draw(self, number: int, *, labelled: bool = False) -> Mixture:
-        """Crop of that number: channel and place are random, among those in which something can be heard.
+        """Crop of that number: its channel and position are random, among the active ones.
 
         Raises:
             UserError: a recording can no longer be read.
@@ -263,7 +263,7 @@ class Cropped:
 
 
 class CropList:
-    """A fixed list of crops, spread over the recordings and the time in which something can be heard in them.
+    """A fixed list of crops, spread over the recordings and their active time.
 
     Neighbours, which are added up to mixtures of mixtures, are half the list apart when it is sorted by recording and
     time: they come from one recording only where that has most of the list, and then lie far apart in it.

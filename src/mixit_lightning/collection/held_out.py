@@ -17,8 +17,8 @@ def hold_out(found: Usable, share: float) -> dict[Split, list[Recording]]:
 
     A recording that has more than that share of the time is trained on, as too little would be left without it.
     """
-    seconds = np.array([heard.survey.seconds for heard in found.heard])
-    keys = [hashlib.sha256(heard.survey.digest.encode()).digest() for heard in found.heard]
+    seconds = np.array([one.survey.seconds for one in found.analysed])
+    keys = [hashlib.sha256(one.survey.digest.encode()).digest() for one in found.analysed]
     order = sorted(range(len(keys)), key=keys.__getitem__)
     candidates = [number for number in order if seconds[number] <= share * seconds.sum() + 1]
     count = max(2, round(share * len(order)))

@@ -51,7 +51,7 @@ def propose(index: Index, shortest: float) -> Proposals:
         UserError: none of them can be used.
     """
     found = usable(index, 0, shortest)
-    surveys = [heard.survey for heard in found.heard]
+    surveys = [one.survey for one in found.analysed]
     if not surveys:
         examples = "; ".join(f"{name} {why}" for name, why in list(found.skipped.items())[:5])
         raise UserError(f"{index.root}: none of {len(found.skipped)} recordings can be used: {examples}")
@@ -86,7 +86,7 @@ def propose_rate(surveys: Sequence[Survey]) -> tuple[int, str]:
 
 
 def propose_outputs(surveys: Sequence[Survey]) -> tuple[int, str]:
-    """Two for every source that is heard at a time, as training adds up two recordings.
+    """Two outputs per simultaneous source, as training adds up two recordings.
 
     How many sources there are cannot be told without separating them: two are taken for granted, and a background is
     one more.
@@ -99,8 +99,8 @@ def propose_outputs(surveys: Sequence[Survey]) -> tuple[int, str]:
 
 def has_background(levels: np.ndarray) -> bool:
     """Whether the loudest channel of levels `(channel, block)` never gets quiet, but for digital silence."""
-    heard = [channel[channel > LOWEST].astype(float) for channel in levels if (channel > LOWEST).any()]
-    loudest = max(heard, key=lambda channel: float(np.percentile(channel, LOUD)))
+    sounding = [channel[channel > LOWEST].astype(float) for channel in levels if (channel > LOWEST).any()]
+    loudest = max(sounding, key=lambda channel: float(np.percentile(channel, LOUD)))
     return bool(np.percentile(loudest, FLOOR) > np.percentile(loudest, LOUD) + BACKGROUND)
 
 

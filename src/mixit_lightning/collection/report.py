@@ -8,7 +8,7 @@ from typing import Any
 from ..audio.levels import CLIPPED_SHARE
 from ..errors import visible
 from .crops import Recording
-from .index import Heard, Index
+from .index import AnalysedRecording, Index
 from .proposals import Proposals, as_settings
 from .usable import Usable
 
@@ -40,22 +40,22 @@ class CollectionReport:
 
     def plain(self) -> dict[str, Any]:
         """All of it in plain types."""
-        heard = self.usable.heard
+        analysed = self.usable.analysed
         active = sum(recording.active_seconds for recording in self.usable.recordings)
-        seconds = sorted(one.survey.seconds for one in heard)
+        seconds = sorted(one.survey.seconds for one in analysed)
         proposed = as_settings(self.proposals)
         return {
             "root": str(self.index.root),
-            "found": len(self.index.heard) + len(self.index.problems),
-            "used": len(heard),
+            "found": len(self.index.recordings) + len(self.index.problems),
+            "used": len(analysed),
             "hours": hours(sum(seconds)),
             "silent_share": round(max(0.0, 1 - active / sum(seconds)), 3) if seconds else None,
             "seconds": {"shortest": seconds[0], "median": seconds[len(seconds) // 2], "longest": seconds[-1]}
             if seconds
             else None,
-            "hours_by_rate": by(heard, lambda one: one.survey.sample_rate),
-            "hours_by_channels": by(heard, lambda one: len(one.survey.levels)),
-            "hours_by_format": by(heard, lambda one: one.name.rpartition(".")[2].lower()),
+            "hours_by_rate": by(analysed, lambda one: one.survey.sample_rate),
+            "hours_by_channels": by(analysed, lambda one: len(one.survey.levels)),
+            "hours_by_format": by(analysed, lambda one: one.name.rpartition(".")[2].lower()),
             "parts": {
                 split: {
                     "recordings": len(recordings),
@@ -63,8 +63,10 @@ class CollectionReport:
                 }
                 for split, recordings in self.parts.items()
             },
-            "clipped": {one.name: round(one.survey.clipped, 4) for one in heard if one.survey.clipped > CLIPPED_SHARE},
-            "remarks": {one.name: list(one.survey.remarks) for one in heard if one.survey.remarks},
+            "clipped": {
+                one.name: round(one.survey.clipped, 4) for one in analysed if one.survey.clipped > CLIPPED_SHARE
+            },
+            "remarks": {one.name: list(one.survey.remarks) for one in analysed if one.survey.remarks},
             "skipped": self.usable.skipped,
             "proposed": {
                 key: {"value": value, "why": self.proposals.reasons[key.rpartition(".")[2]]}
@@ -113,10 +115,10 @@ class CollectionReport:
             print(f"error: {self.problem}")
 
 
-def by(heard: Sequence[Heard], key: Callable[[Heard], Any]) -> dict[str, float]:
+def by(recordings: Sequence[AnalysedRecording], key: Callable[[AnalysedRecording], Any]) -> dict[str, float]:
     """Hours of recordings by something, the most first."""
     seconds: dict[str, float] = defaultdict(float)
-    for one in heard:
+    for one in recordings:
         seconds[str(key(one))] += one.survey.seconds
     return {name: hours(value) for name, value in sorted(seconds.items(), key=lambda pair: -pair[1])}
 

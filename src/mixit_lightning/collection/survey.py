@@ -1,4 +1,4 @@
-"""One listen to a recording of any length: how loud it is when, and whatever else decides how it can be used."""
+"""Analysis of one recording of any length: its level over time, and whatever else decides how it can be used."""
 
 import hashlib
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ EDGES = (0, 4000, 8000, 12000, 16000, 24000)
 
 
 class Survey(NamedTuple):
-    """What was heard in a recording."""
+    """What the scan found in a recording."""
 
     frames: int
     sample_rate: int
@@ -56,7 +56,7 @@ class Survey(NamedTuple):
 
 
 def survey(path: Path, sound: Sound) -> Survey:
-    """Listen to an open recording from its beginning, a piece at a time.
+    """Analyse an open recording from its beginning, block by block.
 
     Raises:
         UserError: it is damaged, ends early, or holds samples that are not numbers.
@@ -64,22 +64,22 @@ def survey(path: Path, sound: Sound) -> Survey:
     file = sound.file
     block = block_of(file.samplerate)
     blocks = max(1, min(round(PIECE / BLOCK), MOST_SAMPLES // (block * file.channels)))
-    levels, bands, clipped, heard = [], np.zeros(len(EDGES)), 0, 0
+    levels, bands, clipped, frames = [], np.zeros(len(EDGES)), 0, 0
     digest = hashlib.blake2b(f"{file.samplerate} {file.channels}".encode(), digest_size=16)
     while len(samples := read_block(path, file, block * blocks)):
-        heard += len(samples)
+        frames += len(samples)
         digest.update(samples.tobytes())
         clipped += clipped_samples(samples, sound.full_scale)
         levels.append(levels_of(samples, block))
         bands += sum(energies(channel, file.samplerate) for channel in samples.T)
-    if heard < file.frames:
-        raise UserError(f"{path}: ends after {heard} samples, earlier than its header says; replace it")
+    if frames < file.frames:
+        raise UserError(f"{path}: ends after {frames} samples, earlier than its header says; replace it")
     return Survey(
-        frames=heard,
+        frames=frames,
         sample_rate=file.samplerate,
         levels=np.concatenate(levels, axis=1),
         bands=tuple(map(float, bands)),
-        clipped=clipped / (heard * file.channels),
+        clipped=clipped / (frames * file.channels),
         remarks=sound.remarks,
         digest=digest.hexdigest(),
     )

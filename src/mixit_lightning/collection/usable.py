@@ -3,15 +3,15 @@
 from typing import NamedTuple
 
 from .crops import Recording, as_recording
-from .index import Heard, Index
+from .index import AnalysedRecording, Index
 
 
 class Usable(NamedTuple):
     """The recordings of a folder, sorted out."""
 
     recordings: list[Recording]
-    heard: list[Heard]
-    """The same, as they were heard."""
+    analysed: list[AnalysedRecording]
+    """What the scan found in each of them."""
     skipped: dict[str, str]
     """By name: why a recording is of no use."""
 
@@ -27,18 +27,18 @@ def usable(index: Index, sample_rate: int, shortest: float) -> Usable:
     recordings, chosen = [], []
     skipped = dict(index.problems)
     known: dict[str, str] = {}
-    for heard in index.heard:
-        survey, recording = heard.survey, as_recording(heard)
+    for analysed in index.recordings:
+        survey, recording = analysed.survey, as_recording(analysed)
         if not recording.channels:
-            skipped[heard.name] = "is silent: nothing above -70 dB"
+            skipped[analysed.name] = "is silent: nothing above -70 dB"
         elif survey.digest in known:
-            skipped[heard.name] = f"holds the same samples as {known[survey.digest]}"
+            skipped[analysed.name] = f"holds the same samples as {known[survey.digest]}"
         elif survey.seconds < shortest:
-            skipped[heard.name] = f"is {survey.seconds:.2g} s long, below datamodule.shortest={shortest:g}"
+            skipped[analysed.name] = f"is {survey.seconds:.2g} s long, below datamodule.shortest={shortest:g}"
         elif survey.sample_rate < sample_rate:
-            skipped[heard.name] = f"has {survey.sample_rate} Hz, below sample_rate={sample_rate}"
+            skipped[analysed.name] = f"has {survey.sample_rate} Hz, below sample_rate={sample_rate}"
         else:
             recordings.append(recording)
-            chosen.append(heard)
-        known.setdefault(survey.digest, heard.name)
+            chosen.append(analysed)
+        known.setdefault(survey.digest, analysed.name)
     return Usable(recordings, chosen, dict(sorted(skipped.items())))

@@ -94,8 +94,8 @@ def examine(inventory: Inventory, *, quiet: bool = False) -> Diagnosis:
     findings += examine_headers(inventory, headers)
     # What two ways of looking both see of a file is said once; one way may have several things to say of it.
     seen = {(finding.check, finding.file) for finding in findings}
-    heard = examine_samples(inventory, measure_all(inventory, quiet))
-    findings += [finding for finding in heard if (finding.check, finding.file) not in seen]
+    of_samples = examine_samples(inventory, measure_all(inventory, quiet))
+    findings += [finding for finding in of_samples if (finding.check, finding.file) not in seen]
     counts = {}
     for split, items in by_split(inventory).items():
         frames = [headers[path] for item in items for path in [next(iter(item.paths.values()))] if path in headers]
@@ -146,7 +146,7 @@ def measure_all(inventory: Inventory, quiet: bool) -> list[ItemMeasured]:
     measure = partial(measure_item, any_channels=inventory.any_channels)
     with (
         side_by_side(measure, inventory.items) as results,
-        ProgressBar("Listening", len(inventory.items), quiet=quiet) as progress,
+        ProgressBar("Scanning", len(inventory.items), quiet=quiet) as progress,
     ):
         for number, one in results:
             measured[number] = one

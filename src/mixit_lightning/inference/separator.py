@@ -159,8 +159,8 @@ class Separator:
 
         What the network cannot hear, at rates above its own, goes to the outputs by their power.
         """
-        heard = resampled(mixture, sample_rate, self.sample_rate)
-        found = self.network(heard.to(self.device)).cpu()
+        network_input = resampled(mixture, sample_rate, self.sample_rate)
+        found = self.network(network_input.to(self.device)).cpu()
         outputs = resampled(found, self.sample_rate, sample_rate)[..., : mixture.shape[-1]]
         short = mixture.shape[-1] - outputs.shape[-1]
         outputs = torch.nn.functional.pad(outputs, (0, short))

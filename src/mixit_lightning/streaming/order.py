@@ -1,4 +1,4 @@
-"""In which order the segments of shards are heard: a function of a seed and a number, and of nothing else."""
+"""The order in which the segments of shards are drawn: a function of a seed and a number, and of nothing else."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""`mixit shard`: recordings are cut where something is heard, shuffled, and packed into shards.
+"""`mixit shard`: the active parts of recordings are cut out, shuffled, and packed into shards.
 
 What goes into which shard is planned before anything is read, and depends on the recordings and the settings alone. So
 the same command again goes on where it was stopped: shards that are whole are kept.
@@ -106,9 +106,9 @@ def pack(
     storage = Storage(output, patience)
     if storage.is_local and source.is_dir() and Path(storage.root).is_relative_to(source.resolve()):
         raise UserError(f"output={output}: lies in data={data}; choose another folder")
-    heard = indexed(source, Path(index))
-    rate = propose(heard, shortest).sample_rate if sample_rate is None else sample_rate
-    found = usable(heard, rate, shortest)
+    scanned = indexed(source, Path(index))
+    rate = propose(scanned, shortest).sample_rate if sample_rate is None else sample_rate
+    found = usable(scanned, rate, shortest)
     if not found.recordings:
         why = "; ".join(f"{name} {problem}" for name, problem in list(found.skipped.items())[:3])
         raise UserError(f"{source}: none of its recordings can be used: {why}")
@@ -183,8 +183,8 @@ def make_plans(
     Raises:
         UserError: nothing is left for a split.
     """
-    numbers = {heard.name: (number, heard.survey.digest) for number, heard in enumerate(found.heard)}
-    hours = sum(heard.survey.seconds for heard in found.heard) / 3600
+    numbers = {one.name: (number, one.survey.digest) for number, one in enumerate(found.analysed)}
+    hours = sum(one.survey.seconds for one in found.analysed) / 3600
     parts = hold_out(found, min(held_out, held_out_hours / hours))
     most = round(shard_megabytes * 1e6 / 2)
     plans: list[Plan] = []
@@ -214,7 +214,7 @@ def bare(channel: Channel) -> Channel:
 
 
 def cut(channel: Channel, sample_rate: int, seconds: float, pause: float, shortest: float) -> Iterator[tuple[int, int]]:
-    """First sample, and samples at another rate, of the pieces of a channel in which something is heard.
+    """First sample, and length at another rate, of the active pieces of a channel.
 
     Args:
         channel: what to cut.

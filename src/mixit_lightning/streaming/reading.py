@@ -43,7 +43,7 @@ class Segment(NamedTuple):
     sound: bytes
     """FLAC."""
     rms: float
-    """Of the parts of its recording in which something is heard, as loud as it is here."""
+    """RMS of the active blocks of its recording, at the level of these samples."""
 
 
 class ShardFile:

@@ -42,7 +42,7 @@ class SpeechInNoise:
         speech: recordings.
         noise: recordings, repeated where they are shorter than the speech.
         length: samples; None mixes whole recordings of speech.
-        snr: dB, lowest and highest; the power of the whole recording of speech to that of the stretch of noise.
+        snr: dB, lowest and highest; the power of the whole recording of speech to that of the crop of noise.
         max_level: dB; the level of the mixture is uniform within plus and minus this.
     """
 
@@ -85,7 +85,7 @@ class NoiseAlone:
         self.max_level = max_level
 
     def draw(self, rng: np.random.Generator, length: int | None = None) -> Mixture:
-        """A stretch without references, named after its recording and its level."""
+        """A crop without references, named after its recording and its level."""
         name, noise = self.noise.draw_any(rng, length or self.length)
         snr = rng.uniform(*self.snr)
         level = rng.uniform(-self.max_level, self.max_level) - snr
@@ -114,11 +114,11 @@ class NoisyRecordings:
             check_pairs(noisy, clean)
 
     def draw(self, rng: np.random.Generator) -> Mixture:
-        """A stretch of a random recording."""
-        return self.stretch(self.noisy.groups[rng.integers(len(self.noisy.groups))], rng)
+        """A crop of a random recording."""
+        return self.crop(self.noisy.groups[rng.integers(len(self.noisy.groups))], rng)
 
-    def stretch(self, name: str, rng: np.random.Generator) -> Mixture:
-        """A random stretch of one recording; references are the clean speech and the rest, or none."""
+    def crop(self, name: str, rng: np.random.Generator) -> Mixture:
+        """A random crop of one recording; references are the clean speech and the rest, or none."""
         (path,) = self.noisy.recordings[name]
         noisy, rms = self.noisy.decoded.load(path)
         signals = [noisy]
@@ -128,9 +128,9 @@ class NoisyRecordings:
         length = self.length or len(noisy)
         start = rng.integers(max(0, len(noisy) - length) + 1)
         gain = REFERENCE_RMS * 10 ** (rng.uniform(-self.max_level, self.max_level) / 20) / rms
-        stretches = torch.from_numpy(np.stack([gain * signal[start : start + length] for signal in signals]))
-        stretches = fit_length(stretches.float(), length)
-        return Mixture(Path(name).stem, stretches[0], stretches[1:])
+        crops = torch.from_numpy(np.stack([gain * signal[start : start + length] for signal in signals]))
+        crops = fit_length(crops.float(), length)
+        return Mixture(Path(name).stem, crops[0], crops[1:])
 
 
 class EnhancementMixtures:
@@ -177,7 +177,7 @@ class DrawnList:
 
 
 class RecordedList:
-    """Every noisy recording once, the same stretch of it on every machine."""
+    """Every noisy recording once, the same crop of it on every machine."""
 
     def __init__(self, source: NoisyRecordings, seed: int) -> None:
         self.source = source
@@ -187,7 +187,7 @@ class RecordedList:
         return len(self.source.noisy.groups)
 
     def __getitem__(self, number: int) -> Mixture:
-        return self.source.stretch(self.source.noisy.groups[number], generator(self.seed, number))
+        return self.source.crop(self.source.noisy.groups[number], generator(self.seed, number))
 
 
 class Enhancement(MixtureDataModule):

@@ -27,8 +27,8 @@ class Clips:
 
     Args:
         clips: recordings.
-        length: samples of a random stretch; shorter clips are padded with silence.
-        seed: stretches of another seed are others.
+        length: samples of a random crop; shorter clips are padded with silence.
+        seed: crops of another seed are others.
     """
 
     def __init__(self, clips: RecordingPool, length: int, seed: int) -> None:
@@ -37,14 +37,14 @@ class Clips:
         self.seed = seed
 
     def draw(self, number: int, *, labelled: bool) -> Mixture:
-        """A stretch of a random clip."""
+        """A crop of a random clip."""
         rng = generator(self.seed, number, labelled)
         name = self.clips.groups[rng.integers(len(self.clips.groups))]
         (path,) = self.clips.recordings[name]
         samples, _ = self.clips.decoded.load(path)
         start = rng.integers(max(0, len(samples) - self.length) + 1)
-        stretch = fit_length(torch.from_numpy(samples[start : start + self.length]), self.length)
-        return Mixture(name, stretch, stretch.new_zeros(0, self.length))
+        crop = fit_length(torch.from_numpy(samples[start : start + self.length]), self.length)
+        return Mixture(name, crop, crop.new_zeros(0, self.length))
 
 
 class Recombined:
@@ -54,7 +54,7 @@ class Recombined:
 
     Args:
         rows: of the list, their backgrounds first.
-        length: samples of a random stretch, another one of every source.
+        length: samples of a random crop, another one of every source.
         labelled_share: share of the rows whose sources may be used as references, see `PreparedMixtures`.
         seed: mixtures of another seed are others.
     """
@@ -77,16 +77,13 @@ class Recombined:
         count = min(len(like.references) - 1, len(foregrounds))
         others = [foregrounds[place] for place in rng.choice(len(foregrounds), count, replace=False)] if count else []
         sources = torch.stack(
-            [
-                self.stretch(path, frames, rng)
-                for path, frames in [(background.references[0], background.frames), *others]
-            ]
+            [self.crop(path, frames, rng) for path, frames in [(background.references[0], background.frames), *others]]
         )
         name = "_".join([background.name, *(path.parent.name.removesuffix("_sources") for path, _ in others)])
         return Mixture(name, sources.sum(0), sources if labelled else sources[:0])
 
-    def stretch(self, path: Path, frames: int, rng: np.random.Generator) -> torch.Tensor:
-        """A random stretch of a source, padded with silence if it is too short."""
+    def crop(self, path: Path, frames: int, rng: np.random.Generator) -> torch.Tensor:
+        """A random crop of a source, padded with silence if it is too short."""
         start = int(rng.integers(max(0, frames - self.length) + 1))
         return fit_length(torch.from_numpy(read(path, start, min(self.length, frames))), self.length)
 
@@ -117,7 +114,7 @@ class Fuss(MixtureDataModule):
         self.num_outputs = num_outputs
 
     def training_mixtures(self) -> TrainingMixtures:
-        """Stretches of the set's mixtures or of new ones; with clips, all of the set may be labelled."""
+        """Crops of the set's mixtures or of new ones; with clips, all of the set may be labelled."""
         share = 1.0 if self.unlabelled else self.labelled_share
         rows = self.rows("train")
         mixtures: TrainingMixtures

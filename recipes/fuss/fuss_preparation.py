@@ -135,7 +135,7 @@ def make_example(
 
 
 def draw_background(lasting: RecordingPool, rng: np.random.Generator, length: int) -> np.ndarray:
-    """A stretch with sound at RMS 1; recordings may have silence in them.
+    """A crop with sound at RMS 1; recordings may have silence in them.
 
     Raises:
         UserError: there is hardly anything but silence.

@@ -34,7 +34,7 @@ class SpeechFolder(DynamicDataModule):
         return RecordingPool.of_speakers(self.folders[split], self.sample_rate)
 
     def evaluation_length(self, split: Split) -> int | None:
-        """Stretches for validation, whole recordings for the test."""
+        """Crops for validation, whole recordings for the test."""
         return self.length if split == "valid" else None
 
     def inventory(self) -> Inventory:

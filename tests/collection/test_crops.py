@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from mixit_lightning.audio.resampling import resample
-from mixit_lightning.collection.crops import CropList, Cropped, active_blocks, as_recording, crop, read_stretch
+from mixit_lightning.collection.crops import CropList, Cropped, active_blocks, as_recording, crop, read_segment
 from mixit_lightning.collection.index import AnalysedRecording
 from mixit_lightning.data.dynamic import REFERENCE_RMS
 from mixit_lightning.errors import UserError
@@ -25,12 +25,12 @@ def recording(path, samples, rate=RATE):
     return as_recording(AnalysedRecording(path.name, path, surveyed(path)))
 
 
-def test_a_stretch_is_what_lies_there_with_silence_around(tmp_path):
+def test_a_segment_is_what_lies_there_with_silence_around(tmp_path):
     samples = noise(1).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", np.stack([0 * samples, samples], axis=1), RATE, subtype="FLOAT")
 
     def read(start, length, within=(0, RATE)):
-        return read_stretch(tmp_path / "a.wav", 1, RATE, start, within, length, RATE)
+        return read_segment(tmp_path / "a.wav", 1, RATE, start, within, length, RATE)
 
     assert (read(2000, 1000) == samples[2000:3000]).all()
     assert (read(-1000, 2000) == np.concatenate([np.zeros(1000), samples[:1000]])).all()
@@ -41,19 +41,19 @@ def test_a_stretch_is_what_lies_there_with_silence_around(tmp_path):
 
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 24414, 32768, 44100, 44144, 48000, 48048, 96000])
 @pytest.mark.parametrize("to_rate", [8000, 16000])
-def test_a_stretch_has_the_length_that_was_asked_for_at_every_rate_and_speed(tmp_path, rate, to_rate):
+def test_a_segment_has_the_length_that_was_asked_for_at_every_rate_and_speed(tmp_path, rate, to_rate):
     samples = noise(2, rate=rate).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
     for speed in (0.8, 0.95, 1.0, 1.05, 1.25):
         for length in (1, 4001, to_rate):
-            found = read_stretch(tmp_path / "a.wav", 0, rate, rate // 5, (0, len(samples)), length, to_rate, speed)
+            found = read_segment(tmp_path / "a.wav", 0, rate, rate // 5, (0, len(samples)), length, to_rate, speed)
             assert len(found) == length and (length == 1 or found[-1] != 0)
 
 
-def test_a_stretch_at_another_rate_is_what_resampling_all_of_it_would_give(tmp_path):
+def test_a_segment_at_another_rate_is_what_resampling_all_of_it_would_give(tmp_path):
     samples = noise(1, rate=44100).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", samples, 44100, subtype="FLOAT")
-    found = read_stretch(tmp_path / "a.wav", 0, 44100, 8820, (0, 44100), 4001, RATE)
+    found = read_segment(tmp_path / "a.wav", 0, 44100, 8820, (0, 44100), 4001, RATE)
     expected = resample(samples, 44100, RATE)[1600:5601]
     # But for the filter's reach at both ends.
     assert np.abs(found - expected)[20:-20].max() < 1e-5
@@ -64,7 +64,7 @@ def test_what_is_played_faster_is_higher_and_begins_at_the_same_place(tmp_path, 
     time = np.arange(4 * 16000) / 16000
     soundfile.write(tmp_path / "a.wav", np.sin(2 * np.pi * 500 * time) * (time >= 2), 16000, subtype="FLOAT")
     start = round(16000 * (2 - 0.5 * speed))
-    found = read_stretch(tmp_path / "a.wav", 0, 16000, start, (0, 64000), RATE, RATE, speed)
+    found = read_segment(tmp_path / "a.wav", 0, 16000, start, (0, 64000), RATE, RATE, speed)
     spectrum = np.abs(np.fft.rfft(found[4000:8000] * np.hanning(4000)))
     assert spectrum.argmax() * RATE / 4000 == pytest.approx(500 * speed, abs=2)
     assert np.abs(found[:3980]).max() < 0.05 < np.abs(found[4000:4020]).max()
@@ -75,7 +75,7 @@ def test_a_recording_that_is_gone_or_spoilt_is_named(tmp_path):
     soundfile.write(path, np.full(RATE, np.nan), RATE, subtype="FLOAT")
 
     def read(end=RATE):
-        return read_stretch(path, 0, RATE, 0, (0, end), 2 * RATE, RATE)
+        return read_segment(path, 0, RATE, 0, (0, end), 2 * RATE, RATE)
 
     with pytest.raises(UserError, match=r"a\.wav: holds samples that are not finite"):
         read()

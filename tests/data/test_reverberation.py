@@ -63,19 +63,19 @@ def beforehand(source, response) -> np.ndarray:
 
 
 @pytest.mark.parametrize("length", [100, 333, 2000])
-def test_stretches_are_those_of_recordings_convolved_beforehand(tmp_path, length):
-    """Reverberation of what was said before a stretch rings on into it."""
+def test_crops_are_those_of_recordings_convolved_beforehand(tmp_path, length):
+    """Reverberation of what was said before a crop rings on into it."""
     mixtures, signals = prepared(tmp_path, length=length)
     reverberant = ReverberantTraining(mixtures, Rooms(random_bank(), "train"), 0)
     for number in range(12):
         item = reverberant.draw(number, labelled=True)
         rendered = item.render()
-        stretch = mixtures.choose(number, True)
+        crop = mixtures.choose(number, True)
         for source, response, reference in zip(
-            signals[stretch.row.name], item.responses, rendered.references, strict=True
+            signals[crop.row.name], item.responses, rendered.references, strict=True
         ):
             ringing_out = np.pad(source, (0, 2000))  # as the shorter recordings do
-            image = beforehand(ringing_out, response.numpy())[stretch.start : stretch.start + length]
+            image = beforehand(ringing_out, response.numpy())[crop.start : crop.start + length]
             np.testing.assert_allclose(reference.numpy(), image, atol=2e-6)
         torch.testing.assert_close(rendered.references.sum(0), rendered.mixture)
 
@@ -152,7 +152,7 @@ def test_targets_may_be_the_early_part_alone(tmp_path, early):
         assert not torch.allclose(rendered.references, everything.references)
 
 
-def test_recordings_drawn_with_a_margin_hold_the_same_stretch(tmp_path):
+def test_recordings_drawn_with_a_margin_hold_the_same_crop(tmp_path):
     soundfile.write(tmp_path / "ramp.wav", np.arange(1, 101, dtype=np.float32) / 200, RATE, subtype="FLOAT")
     pool = RecordingPool([Recording(tmp_path / "ramp.wav", "a")], RATE)
     whole = pool.draw("a", np.random.default_rng(0), None)[1]
@@ -163,7 +163,7 @@ def test_recordings_drawn_with_a_margin_hold_the_same_stretch(tmp_path):
             assert np.array_equal(outer[25 : len(outer) - 7], inner)
             padded = np.pad(whole, 200)
             places = [n for n in range(len(padded) - len(outer)) if np.array_equal(padded[n:][: len(outer)], outer)]
-            assert places  # the margin is what stands beside the stretch in the recording, or silence
+            assert places  # the margin is what stands beside the crop in the recording, or silence
 
 
 def test_one_number_is_one_mixture_and_unlabelled_ones_have_other_rooms(tmp_path):

@@ -69,8 +69,8 @@ def test_recombined_mixtures_have_one_background_and_foregrounds_of_other_exampl
             assert len(item.references) == len(used)
             background = samples_of(next(row for row in rows if row.name == used[0]).references[0])
             starts = (background == item.references[0][0]).nonzero().flatten().tolist()
-            stretches = [background[start : start + 8000] for start in starts]
-            assert any(torch.equal(stretch, item.references[0]) for stretch in stretches)  # at its level
+            crops = [background[start : start + 8000] for start in starts]
+            assert any(torch.equal(crop, item.references[0]) for crop in crops)  # at its level
         else:
             assert len(item.references) == 0
     assert counts <= {len(row.references) for row in rows} and len(counts) > 1

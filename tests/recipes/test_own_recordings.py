@@ -193,9 +193,9 @@ def test_labelled_recordings_join(own, labelled, prepared, run):
         assert mixture.references.shape == (2, 32000)
         assert torch.equal(mixture.references.sum(0), mixture.mixture)
         assert mixture.mixture.square().mean().sqrt().item() == pytest.approx(0.05, rel=1e-3)
-        stretches = mixture.references / mixture.references[0].abs().max()
+        crops = mixture.references / mixture.references[0].abs().max()
         first = torch.from_numpy(soundfile.read(labelled / "s1" / f"{mixture.name[0]}.wav", dtype="float32")[0])
-        assert torch.allclose(stretches[0], first / first.abs().max(), atol=1e-5)  # all of it: it has the crop's length
+        assert torch.allclose(crops[0], first / first.abs().max(), atol=1e-5)  # all of it: it has the crop's length
     batch = next(iter(datamodule.train_dataloader()))
     assert batch.references.shape[:2] == (4, 2) and batch.mixtures.shape == (12, 32000)
     lists = ["datamodule.validation_count=2", "datamodule.test_count=4"]

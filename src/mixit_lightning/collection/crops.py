@@ -111,7 +111,7 @@ def as_recording(analysed: AnalysedRecording) -> Recording:
     return Recording(analysed.name, tuple(channels))
 
 
-def read_stretch(
+def read_segment(
     path: Path,
     channel: int,
     from_rate: int,
@@ -181,7 +181,7 @@ def crop(channel: Channel, block: int, place: float, length: int, sample_rate: i
         start = round(channel.block * block - (1 - place) * (span - channel.block))
         start = min(max(start, channel.first), latest)
     within = (channel.first, channel.end)
-    samples = read_stretch(channel.path, channel.number, channel.sample_rate, start, within, length, sample_rate, speed)
+    samples = read_segment(channel.path, channel.number, channel.sample_rate, start, within, length, sample_rate, speed)
     return samples / channel.rms
 
 

@@ -18,7 +18,7 @@ from ..audio.opening import opened, reason
 from ..errors import UserError
 from ..pool import ProcessDied, side_by_side
 from ..progress import ProgressBar
-from .survey import PIECE, Survey, survey
+from .survey import READ_SECONDS, Survey, survey
 
 VERSION = 2
 """Of what is kept; another one is built anew."""
@@ -208,7 +208,7 @@ def keep_decoded(file: soundfile.SoundFile, path: Path) -> None:
     partial = path.with_name(f"{path.stem}-{os.getpid()}.partial")
     try:
         with soundfile.SoundFile(partial, "w", file.samplerate, file.channels, "PCM_16", format="FLAC") as target:
-            while len(samples := file.read(round(PIECE * file.samplerate), dtype="float32", always_2d=True)):
+            while len(samples := file.read(round(READ_SECONDS * file.samplerate), dtype="float32", always_2d=True)):
                 target.write(samples)
         partial.replace(path)
     finally:

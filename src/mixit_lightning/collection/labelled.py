@@ -10,7 +10,7 @@ from ..audio.opening import Header, read_header
 from ..data.dynamic import REFERENCE_RMS
 from ..data.mixture import Mixture, generator
 from ..errors import UserError
-from .crops import read_stretch, span_of
+from .crops import read_segment, span_of
 
 
 def check_labelled(labelled_data: str | None, labelled_share: float) -> None:
@@ -73,7 +73,7 @@ class LabelledMixtures:
         spare = frames - span_of(self.length, self.sample_rate, rate, 1.0)
         start = round(rng.random() * spare)  # negative where it is shorter: it stands anywhere in the crop
         place = (start, (0, frames), self.length, self.sample_rate)
-        sources = np.stack([read_stretch(path, 0, rate, *place) for path in self.rows[row]])
+        sources = np.stack([read_segment(path, 0, rate, *place) for path in self.rows[row]])
         rms = max(float(np.sqrt(np.mean(np.square(sources.sum(0), dtype=np.float64)))), 1e-4)
         gain = REFERENCE_RMS * 10 ** (rng.uniform(-self.max_level, self.max_level) / 20) / rms
         references = torch.from_numpy((gain * sources).astype(np.float32))

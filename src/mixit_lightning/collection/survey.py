@@ -17,7 +17,7 @@ BLOCK = 0.1
 LOWEST = -120
 """dB of full scale: what counts as nothing at all."""
 
-PIECE = 60.0
+READ_SECONDS = 60.0
 """Seconds that are read at once."""
 
 MOST_SAMPLES = 2**24
@@ -63,7 +63,7 @@ def survey(path: Path, sound: Sound) -> Survey:
     """
     file = sound.file
     block = block_of(file.samplerate)
-    blocks = max(1, min(round(PIECE / BLOCK), MOST_SAMPLES // (block * file.channels)))
+    blocks = max(1, min(round(READ_SECONDS / BLOCK), MOST_SAMPLES // (block * file.channels)))
     levels, bands, clipped, frames = [], np.zeros(len(EDGES)), 0, 0
     digest = hashlib.blake2b(f"{file.samplerate} {file.channels}".encode(), digest_size=16)
     while len(samples := read_block(path, file, block * blocks)):

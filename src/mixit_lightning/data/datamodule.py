@@ -29,7 +29,7 @@ class MixtureDataModule(lightning.LightningDataModule):
 
     Args:
         sample_rate: Hz.
-        duration: seconds of training and validation stretches.
+        duration: seconds of training and validation crops.
         batch_size: examples (inputs of the network) of a training step, of all processes together.
         labelled_share: share of the examples of a batch that come with references, 0 to 1.
         num_mixtures: mixtures that are added up for an unlabelled example.
@@ -119,11 +119,11 @@ class MixtureDataModule(lightning.LightningDataModule):
 
     @abstractmethod
     def training_mixtures(self) -> TrainingMixtures:
-        """Mixtures to train on, stretches of `self.length` samples."""
+        """Mixtures to train on, crops of `self.length` samples."""
 
     @abstractmethod
     def evaluation_mixtures(self, split: Split) -> EvaluationMixtures:
-        """The fixed list of a split: stretches of `self.length` samples for validation, whole mixtures for the test."""
+        """The fixed list of a split: crops of `self.length` samples for validation, whole mixtures for the test."""
 
     def evaluation_partners(self, split: Split) -> EvaluationMixtures | None:
         """What is added to the mixtures of a split to make mixtures of mixtures; None is their neighbours."""

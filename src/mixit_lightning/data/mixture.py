@@ -28,13 +28,13 @@ class Mixture(NamedTuple):
 
 
 class Margin(NamedTuple):
-    """Samples of a recording that are wanted beside a stretch of it; silence where the recording has none."""
+    """Samples of a recording that are wanted beside a crop of it; silence where the recording has none."""
 
     before: int
     after: int
 
     def around(self, samples: np.ndarray, start: int, length: int) -> np.ndarray:
-        """The stretch of `length` samples from `start` with its margin, out of the whole recording `(time,)`."""
+        """The crop of `length` samples from `start` with its margin, out of the whole recording `(time,)`."""
         first, last = start - self.before, start + length + self.after
         inside = samples[max(0, first) : last]
         if len(inside) == last - first:

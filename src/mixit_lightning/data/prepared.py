@@ -34,10 +34,10 @@ class PreparedMixtures:
 
     Args:
         rows: what is on disk.
-        length: samples of a random stretch (training) or of the middle (evaluation); None is the whole file.
+        length: samples of a random crop (training) or of the middle (evaluation); None is the whole file.
         labelled_share: for training, the share of the rows whose references may be used. Which rows these are depends
             on the seed alone; labelled and unlabelled examples never come from the same row.
-        seed: of the order, the stretches and the labelled rows.
+        seed: of the order, the crops and the labelled rows.
         one_source_share: for training, the share of items that are one source of a row alone: the 1-or-2-source task.
 
     Raises:
@@ -76,24 +76,24 @@ class PreparedMixtures:
         return generator(self.seed, 1, number, labelled).permutation(len(self.parts[labelled]))
 
     def draw(self, number: int, *, labelled: bool) -> Mixture:
-        """A random stretch of the next row of the current pass; unlabelled: no file but the mixture's is opened.
+        """A random crop of the next row of the current pass; unlabelled: no file but the mixture's is opened.
 
         Raises:
             UserError: a file is damaged.
         """
-        stretch = self.choose(number, labelled)
-        return stretch.mixture(with_references=labelled)
+        crop = self.choose(number, labelled)
+        return crop.mixture(with_references=labelled)
 
     def draw_sources(self, number: int, *, labelled: bool, margin: Margin) -> Sources:
-        """The references of the stretch that `draw` gives, with a margin.
+        """The references of the crop that `draw` gives, with a margin.
 
         Raises:
             UserError: a file is damaged.
         """
         return self.choose(number, labelled).sources(margin)
 
-    def choose(self, number: int, labelled: bool) -> "Stretch":
-        """The stretch of that number."""
+    def choose(self, number: int, labelled: bool) -> "Crop":
+        """The crop of that number."""
         rows = self.parts[labelled]
         row = rows[self.passes(number // len(rows), labelled)[number % len(rows)]]
         rng = generator(self.seed, 2, number, labelled)
@@ -101,7 +101,7 @@ class PreparedMixtures:
         start = int(rng.integers(max(0, row.frames - length) + 1))
         if rng.random() < self.one_source_share:
             row = row.alone(int(rng.integers(len(row.references))))
-        return Stretch(row, start, length)
+        return Crop(row, start, length)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -113,15 +113,15 @@ class PreparedMixtures:
         """What the mixture of that number is the sum of."""
         return self.middle(number).sources(margin)
 
-    def middle(self, number: int) -> "Stretch":
+    def middle(self, number: int) -> "Crop":
         """The middle of a row, or all of it."""
         row = self.rows[number]
         length = self.length or row.frames
-        return Stretch(row, max(0, row.frames - length) // 2, length)
+        return Crop(row, max(0, row.frames - length) // 2, length)
 
 
-class Stretch(NamedTuple):
-    """A stretch of a row; where the row is too short, it ends in silence."""
+class Crop(NamedTuple):
+    """A crop of a row; silence follows where the row is too short."""
 
     row: Row
     start: int

@@ -20,7 +20,7 @@ class PreparedDataModule(MixtureDataModule):
             the amount of data.
         one_source_share: share of training items with one speaker; the others have all speakers of a mixture.
         evaluate_one_source: whether validation and test also have one source of every mixture alone (1S).
-        dynamic: whether training mixes the sources anew every time: other pairs, stretches and levels.
+        dynamic: whether training mixes the sources anew every time: other pairs, crops and levels.
         max_level: dB; with `dynamic`, levels of the sources are uniform within plus and minus this.
         speeds: with `dynamic`, sources are played at one of these speeds, see `RecordingPool`.
         settings: of the `MixtureDataModule`.
@@ -53,7 +53,7 @@ class PreparedDataModule(MixtureDataModule):
         """Who speaks in each of a row's references."""
 
     def training_mixtures(self) -> TrainingMixtures:
-        """Random stretches of the mixtures in random order, or endless new mixtures."""
+        """Random crops of the mixtures in random order, or endless new mixtures."""
         rows = self.training_rows()
         if not self.dynamic:
             return PreparedMixtures(rows, self.length, self.labelled_share, self.seed, self.one_source_share)

@@ -16,7 +16,7 @@ from .mixture import NO_MARGIN, Margin
 CACHE_BYTES = 2 * 2**30
 
 QUIET = 1e-3
-"""RMS of a stretch to that of its recording, below which it counts as silent."""
+"""RMS of a crop to that of its recording, below which it counts as silent."""
 
 
 class Recording(NamedTuple):
@@ -60,7 +60,7 @@ class DecodedRecordings:
 
 
 class RecordingPool:
-    """Recordings by group, to draw stretches from.
+    """Recordings by group, to draw crops from.
 
     Args:
         recordings: one or more.
@@ -157,7 +157,7 @@ class RecordingPool:
     def draw(
         self, group: str, rng: np.random.Generator, length: int | None, margin: Margin = NO_MARGIN
     ) -> tuple[str, np.ndarray]:
-        """Name and samples of a random recording of the group at RMS 1, or of a random stretch of it with a margin.
+        """Name and samples of a random recording of the group at RMS 1, or of a random crop of it with a margin.
 
         Raises:
             UserError: the file is damaged, silent, or too short to be repeated.

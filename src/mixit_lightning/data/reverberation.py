@@ -36,14 +36,14 @@ class DryMixture(NamedTuple):
         spectra = torch.fft.rfft(self.sources, size)
         images = spectra * torch.fft.rfft(self.responses, size)
         if not self.labelled:
-            mixture = self.stretch(images.sum(0), size)
+            mixture = self.trim(images.sum(0), size)
             return Mixture(self.name, mixture, mixture.new_zeros(0, self.length))
-        reverberant = references = self.stretch(images, size)
+        reverberant = references = self.trim(images, size)
         if self.target_responses is not None:
-            references = self.stretch(spectra * torch.fft.rfft(self.target_responses, size), size)
+            references = self.trim(spectra * torch.fft.rfft(self.target_responses, size), size)
         return Mixture(self.name, reverberant.sum(0), references)
 
-    def stretch(self, spectra: Tensor, size: int) -> Tensor:
+    def trim(self, spectra: Tensor, size: int) -> Tensor:
         """Back to waveforms `(..., time)` without the margin."""
         end = self.sources.shape[-1]
         return torch.fft.irfft(spectra, size)[..., end - self.length : end].contiguous()

@@ -218,13 +218,13 @@ def write_outputs(
     energies, peak, done = torch.zeros(len(names), dtype=torch.float64), 0.0, 0
     report(0.0, total / rate)
     try:
-        for piece in separator.stream(reader.read, total, rate):
-            if not piece.isfinite().all():
+        for chunk in separator.stream(reader.read, total, rate):
+            if not chunk.isfinite().all():
                 raise UserError(f"{path}: the separator gives numbers that are not finite; train it again")
-            files.write(piece.numpy(), reader.kept[:, : piece.shape[-1]].numpy())
-            energies += piece.double().square().sum((0, 2))
-            peak = max(peak, piece.abs().max().item())
-            done += piece.shape[-1]
+            files.write(chunk.numpy(), reader.kept[:, : chunk.shape[-1]].numpy())
+            energies += chunk.double().square().sum((0, 2))
+            peak = max(peak, chunk.abs().max().item())
+            done += chunk.shape[-1]
             report(done / rate, total / rate)
     finally:
         files.close()
@@ -248,7 +248,7 @@ def write_outputs(
 
 
 class Reader:
-    """Samples of a recording from one place to another, read once and in order, as not every format can be sought in.
+    """Reads a recording once and in order, as not every format supports seeking.
 
     Args:
         path: for messages.
@@ -261,13 +261,13 @@ class Reader:
         self.recording = recording
         self.mean = mean
         self.kept = torch.zeros(1 if mean else recording.channels, 0, dtype=torch.float64)
-        """What was read last, from the place that was asked for; in double precision, which holds 32 bits exactly."""
+        """What was read last, from the start that was asked for; in double precision, which holds 32 bits exactly."""
         self.start = 0
         self.energy = 0.0
         """Of what was read so far."""
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Samples `(channel, time)`; `start` never falls.
+        """Samples `(channel, time)`; `start` never decreases.
 
         Raises:
             UserError: the recording is damaged, ends early, or holds samples that are not numbers.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..audio.opening import HIGHEST
 from ..audio.resampling import resample
 from ..separators.mixture_consistency import consistency_weights, mixture_consistency
-from .chunks import separate_windows
+from .chunks import separate_chunks
 from .trained import load_trained
 
 
@@ -21,10 +21,10 @@ class Separator:
         network: `(batch, time)` to `(batch, output, time)`.
         sample_rate: Hz, that the network was trained at.
         num_outputs: of the network.
-        window: seconds that are separated at once.
-        overlap: seconds that neighbouring windows share.
+        window: seconds of a chunk, which is separated at once.
+        overlap: seconds that neighbouring chunks share.
         device: where the network runs; None is a GPU where there is one.
-        description: of what was trained, see `sharing.trained`.
+        description: of what was trained, see `inference.trained`.
     """
 
     def __init__(
@@ -133,25 +133,23 @@ class Separator:
         if waveform.abs().max() > HIGHEST:
             raise ValueError(f"waveform holds samples beyond {HIGHEST:g}, full scale being 1; scale it down")
         channels = waveform.reshape(-1, waveform.shape[-1])
-        pieces = self.stream(lambda start, stop: channels[:, start:stop], channels.shape[-1], sample_rate)
-        outputs = torch.cat(list(pieces), -1).transpose(0, 1)
+        chunks = self.stream(lambda start, stop: channels[:, start:stop], channels.shape[-1], sample_rate)
+        outputs = torch.cat(list(chunks), -1).transpose(0, 1)
         return outputs[:, 0] if waveform.ndim == 1 else outputs
 
     def stream(self, read: Callable[[int, int], Tensor], total: int, sample_rate: int) -> Iterator[Tensor]:
-        """Separate a recording piece by piece.
+        """Separate a recording chunk by chunk.
 
         Args:
-            read: samples `(channel, time)` from one place to another; places do not fall.
+            read: samples `(channel, time)` from a start to a stop; the starts do not decrease.
             total: its length in samples.
             sample_rate: Hz, of the recording.
 
         Yields:
-            Pieces `(channel, output, time)` that follow each other.
+            Chunks `(channel, output, time)` that follow each other.
         """
-        window, overlap = (round(seconds * sample_rate) for seconds in (self.window, self.overlap))
-        return separate_windows(
-            lambda mixture: self.separate_at_once(mixture, sample_rate), read, total, window, overlap
-        )
+        chunk, overlap = (round(seconds * sample_rate) for seconds in (self.window, self.overlap))
+        return separate_chunks(lambda mixture: self.separate_at_once(mixture, sample_rate), read, total, chunk, overlap)
 
     @torch.inference_mode()
     def separate_at_once(self, mixture: Tensor, sample_rate: int) -> Tensor:

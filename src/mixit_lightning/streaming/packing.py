@@ -19,7 +19,7 @@ import soundfile
 from pydantic import ValidationError
 
 from ..audio.resampling import rounded_rate
-from ..collection.crops import Channel, read_stretch
+from ..collection.crops import Channel, read_segment
 from ..collection.held_out import hold_out
 from ..collection.listed import indexed
 from ..collection.proposals import propose
@@ -44,8 +44,8 @@ MOST_MEGABYTES = 1e9
 """Of a catalogue of one's own: no limit."""
 
 
-class Piece(NamedTuple):
-    """What becomes a segment."""
+class Span(NamedTuple):
+    """Where a segment is cut from."""
 
     number: int
     """Of its recording."""
@@ -63,15 +63,15 @@ class Plan(NamedTuple):
     """What goes into a shard."""
 
     name: str
-    pieces: list[Piece]
+    spans: list[Span]
     sample_rate: int
 
     @property
     def digest(self) -> str:
         """Of everything that the shard depends on."""
         rows = [
-            (*piece[:3], piece.channel.number, piece.channel.first, piece.channel.end, piece.channel.rms, *piece[4:])
-            for piece in self.pieces
+            (*span[:3], span.channel.number, span.channel.first, span.channel.end, span.channel.rms, *span[4:])
+            for span in self.spans
         ]
         return hashlib.sha256(json.dumps([1, self.sample_rate, rows]).encode()).hexdigest()
 
@@ -189,22 +189,22 @@ def make_plans(
     most = round(shard_megabytes * 1e6 / 2)
     plans: list[Plan] = []
     for kind, (split, recordings) in enumerate(parts.items()):
-        pieces = [
-            Piece(number, recording.name, digest, bare(channel), first, length)
+        spans = [
+            Span(number, recording.name, digest, bare(channel), first, length)
             for recording in recordings
             for number, digest in [numbers[recording.name]]
             for channel in recording.channels
             for first, length in cut(channel, sample_rate, seconds, pause, shortest)
         ]
-        if len(pieces) < 2:
+        if len(spans) < 2:
             raise UserError(f"too little is left for {split}; add recordings, or lower shortest={shortest:g}")
-        order = generator(seed, kind).permutation(len(pieces))
-        ends = np.cumsum([pieces[place].length for place in order])
+        order = generator(seed, kind).permutation(len(spans))
+        ends = np.cumsum([spans[place].length for place in order])
         of_shard = (ends - 1) // max(most, 1)
         for number, places in enumerate(np.split(order, np.flatnonzero(np.diff(of_shard)) + 1)):
             if len(places) > MOST_ROWS:
                 raise UserError(f"shard_megabytes={shard_megabytes:g}: gives {len(places)} segments a shard; lower it")
-            plans.append(Plan(f"{split}-{number:05}.parquet", [pieces[place] for place in places], sample_rate))
+            plans.append(Plan(f"{split}-{number:05}.parquet", [spans[place] for place in places], sample_rate))
     return plans
 
 
@@ -214,14 +214,14 @@ def bare(channel: Channel) -> Channel:
 
 
 def cut(channel: Channel, sample_rate: int, seconds: float, pause: float, shortest: float) -> Iterator[tuple[int, int]]:
-    """First sample, and length at another rate, of the active pieces of a channel.
+    """First sample, and length at another rate, of the active spans of a channel.
 
     Args:
         channel: what to cut.
-        sample_rate: Hz, of the pieces.
-        seconds: of a piece, at most.
+        sample_rate: Hz, of the segments.
+        seconds: of a segment, at most.
         pause: seconds of silence that stay; longer ones are left out but for half of it at either side.
-        shortest: seconds of a piece.
+        shortest: seconds of a segment.
     """
     rate = channel.sample_rate
     margin = round(pause / 2 * rate)
@@ -298,8 +298,8 @@ def write_shard(storage: Storage, plan: Plan) -> Shard:
             with ParquetWriter(
                 path, columns, compression="NONE", use_dictionary=False, write_statistics=False
             ) as writer:
-                for piece in plan.pieces:
-                    writer.write_table(Table.from_pylist([row_of(piece, plan.sample_rate)], columns))
+                for span in plan.spans:
+                    writer.write_table(Table.from_pylist([row_of(span, plan.sample_rate)], columns))
             with path.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
             size = path.stat().st_size
@@ -308,8 +308,8 @@ def write_shard(storage: Storage, plan: Plan) -> Shard:
             bytes=size,
             sha256=digest,
             plan=plan.digest,
-            seconds=sum(piece.length for piece in plan.pieces) / plan.sample_rate,
-            recordings=[piece.number for piece in plan.pieces],
+            seconds=sum(span.length for span in plan.spans) / plan.sample_rate,
+            recordings=[span.number for span in plan.spans],
         )
         with storage.writing(shard.sidecar) as path:
             path.write_text(shard.model_dump_json())
@@ -318,26 +318,26 @@ def write_shard(storage: Storage, plan: Plan) -> Shard:
     return shard
 
 
-def row_of(piece: Piece, sample_rate: int) -> dict[str, object]:
-    """The row of a piece: 16-bit FLAC at its own level, but for recordings that are very quiet or above full scale."""
-    channel = piece.channel
-    samples = read_stretch(
+def row_of(span: Span, sample_rate: int) -> dict[str, object]:
+    """The row of a segment: 16-bit FLAC at its own level, except for very quiet or clipping recordings."""
+    channel = span.channel
+    samples = read_segment(
         channel.path,
         channel.number,
         channel.sample_rate,
-        piece.first,
+        span.first,
         (channel.first, channel.end),
-        piece.length,
+        span.length,
         sample_rate,
     )
     peak = float(np.abs(samples).max(initial=1e-9))
     gain = min(max(1.0, QUIET / channel.rms), FULL_SCALE / peak)
     sound = BytesIO()
     soundfile.write(sound, np.round(samples * gain * 2**15).astype(np.int16), sample_rate, "PCM_16", format="FLAC")
-    start = piece.first / channel.sample_rate
+    start = span.first / channel.sample_rate
     return {
-        SOUND: {"bytes": sound.getvalue(), "path": f"{Path(piece.name).stem}-{channel.number}-{start:.1f}.flac"},
-        "recording": piece.name,
+        SOUND: {"bytes": sound.getvalue(), "path": f"{Path(span.name).stem}-{channel.number}-{start:.1f}.flac"},
+        "recording": span.name,
         "channel": channel.number,
         "start": start,
         "seconds": len(samples) / sample_rate,

@@ -19,7 +19,7 @@ from ..reading import open_regular
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-PIECE = 2**24
+READ_BYTES = 2**24
 """Bytes that are read or written at once."""
 
 PAUSES = (1.0, 30.0)
@@ -137,10 +137,10 @@ class Storage:
     def read_once(self, name: str, most: int) -> bytes:
         """At most one byte more than `most`."""
         content, left = b"", most + 1
-        with self.reading(name) as stream:  # in pieces, as a stream makes room for whatever it is asked for
-            while left > 0 and (piece := stream.read(min(left, PIECE))):
-                content += piece
-                left -= len(piece)
+        with self.reading(name) as stream:  # block by block, as a stream allocates as much as it is asked for
+            while left > 0 and (block := stream.read(min(left, READ_BYTES))):
+                content += block
+                left -= len(block)
         return content
 
     @contextmanager
@@ -160,10 +160,10 @@ class Storage:
         """
         digest, left = hashlib.sha256(), most + 1
         with self.reading(name) as stream, (target or Path(os.devnull)).open("wb") as copy:
-            while left > 0 and (piece := stream.read(min(left, PIECE))):
-                digest.update(piece)
-                copy.write(piece)
-                left -= len(piece)
+            while left > 0 and (block := stream.read(min(left, READ_BYTES))):
+                digest.update(block)
+                copy.write(block)
+                left -= len(block)
         return digest.hexdigest()
 
     @contextmanager
@@ -187,8 +187,8 @@ class Storage:
     def send(self, path: Path, name: str) -> None:
         """Send a file to object storage."""
         with path.open("rb") as source, self.files.open_output_stream(self.path(name)) as stream:
-            while piece := source.read(PIECE):
-                stream.write(piece)
+            while block := source.read(READ_BYTES):
+                stream.write(block)
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""

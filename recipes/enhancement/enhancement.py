@@ -195,7 +195,7 @@ class Enhancement(MixtureDataModule):
 
     Unlabelled examples are noisy speech plus noise alone: `noisy` recordings where there are any, otherwise simulated
     from `speech` and `noise`. Labelled examples are pairs of `noisy` and `clean` recordings where there are any,
-    otherwise mixed from `speech` and `noise`. What both kinds of examples are made of is parted between them by
+    otherwise mixed from `speech` and `noise`. What both kinds of examples are made of is split between them by
     `labelled_share`. Without labelled examples, and with `noisy` recordings, training and validation open nothing else
     than these and `noise`.
 
@@ -238,10 +238,12 @@ class Enhancement(MixtureDataModule):
             raise UserError(f"datamodule.validation_prefixes must be a list: [{validation_prefixes}]")
         self.root = root
         if root is not None:
-            places: dict[Split, dict[str, Path]] = {
+            by_kind: dict[Split, dict[str, Path]] = {
                 split: {kind: Path(root, kind, split) for kind in KINDS} for split in SPLITS
             }
-            self.folders = {split: {k: path for k, path in of.items() if path.is_dir()} for split, of in places.items()}
+            self.folders = {
+                split: {k: path for k, path in of.items() if path.is_dir()} for split, of in by_kind.items()
+            }
         self.validation_prefixes = tuple(validation_prefixes)
         self.snr = (float(snr[0]), float(snr[1]))
         self.max_level = max_level
@@ -258,7 +260,7 @@ class Enhancement(MixtureDataModule):
             labelled = self.paired("train", True) or self.mixed("train", True)
         if self.labelled_share < 1:
             noisy = self.recorded("train", False) or self.mixed("train", False)
-            noise = NoiseAlone(self.part("noise", False), self.length, self.snr, self.max_level)
+            noise = NoiseAlone(self.recordings_for("noise", False), self.length, self.snr, self.max_level)
         return EnhancementMixtures(labelled, noisy, noise, self.num_mixtures, self.seed)
 
     def evaluation_mixtures(self, split: Split) -> RecordedList | DrawnList:
@@ -269,7 +271,7 @@ class Enhancement(MixtureDataModule):
         kinds = set(self.folders[split])
         blind = split == "valid" and self.labelled_share == 0
         if blind and "noisy" in self.folders["train"]:
-            self.pool(split, "noisy")  # must be there: clean speech in its place would be opened
+            self.pool(split, "noisy")  # must be there: clean speech would be opened instead
         if split == "valid" and not blind and not {"noisy", "clean"} <= kinds:
             self.pool(split, "speech")  # must be there: labelled training is judged by references
         recordings = (self.recorded(split) if blind else None) or self.paired(split)
@@ -291,17 +293,19 @@ class Enhancement(MixtureDataModule):
         """Noisy recordings with their clean versions, if there are any."""
         if not {"noisy", "clean"} <= set(self.folders[split]):
             return None
-        return NoisyRecordings(self.part("noisy", labelled, split), self.folders[split]["clean"], *self.shape(split))
+        return NoisyRecordings(
+            self.recordings_for("noisy", labelled, split), self.folders[split]["clean"], *self.shape(split)
+        )
 
     def recorded(self, split: Split, labelled: bool | None = None) -> NoisyRecordings | None:
         """Noisy recordings of which nothing is known, if there are any."""
         if "noisy" not in self.folders[split]:
             return None
-        return NoisyRecordings(self.part("noisy", labelled, split), None, *self.shape(split))
+        return NoisyRecordings(self.recordings_for("noisy", labelled, split), None, *self.shape(split))
 
     def mixed(self, split: Split, labelled: bool | None = None) -> SpeechInNoise:
         """Speech and noise, mixed."""
-        speech, noise = (self.part(kind, labelled, split) for kind in ("speech", "noise"))
+        speech, noise = (self.recordings_for(kind, labelled, split) for kind in ("speech", "noise"))
         length, max_level = self.shape(split)
         return SpeechInNoise(speech, noise, length, self.snr, max_level)
 
@@ -309,7 +313,7 @@ class Enhancement(MixtureDataModule):
         """Length and range of levels: whole recordings for the test, one level for all evaluation."""
         return (None if split == "test" else self.length), (self.max_level if split == "train" else 0.0)
 
-    def part(self, kind: str, labelled: bool | None, split: Split = "train") -> RecordingPool:
+    def recordings_for(self, kind: str, labelled: bool | None, split: Split = "train") -> RecordingPool:
         """Recordings of a kind: those of the labelled or of the unlabelled examples where both are made of them."""
         pool = self.pool(split, kind)
         paired = {"noisy", "clean"} <= set(self.folders[split])

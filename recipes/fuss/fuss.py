@@ -12,7 +12,7 @@ from mixit_lightning.audio.opening import read
 from mixit_lightning.data import Mixture, MixtureDataModule, PreparedMixtures, RecordingPool, Row, Split, make_rows
 from mixit_lightning.data.inventory import Inventory, Item
 from mixit_lightning.data.mixture import LabelledAndUnlabelled, TrainingMixtures, fit_length, generator
-from mixit_lightning.data.prepared import part_rows
+from mixit_lightning.data.prepared import split_rows
 from mixit_lightning.errors import UserError
 from mixit_lightning.jobs import JOURNAL
 from mixit_lightning.reading import listed, read_text
@@ -62,11 +62,11 @@ class Recombined:
     def __init__(self, rows: Sequence[Row], length: int, labelled_share: float, seed: int) -> None:
         self.length = length
         self.seed = seed
-        labelled, unlabelled = part_rows(rows, labelled_share, seed)
+        labelled, unlabelled = split_rows(rows, labelled_share, seed)
         self.rows = {True: labelled, False: unlabelled}
         self.foregrounds = {
-            kind: [(path, row.frames) for row in part for path in row.references[1:]]
-            for kind, part in self.rows.items()
+            kind: [(path, row.frames) for row in split for path in row.references[1:]]
+            for kind, split in self.rows.items()
         }
 
     def draw(self, number: int, *, labelled: bool) -> Mixture:
@@ -75,7 +75,7 @@ class Recombined:
         rows, foregrounds = self.rows[labelled], self.foregrounds[labelled]
         background, like = (rows[rng.integers(len(rows))] for _ in range(2))
         count = min(len(like.references) - 1, len(foregrounds))
-        others = [foregrounds[place] for place in rng.choice(len(foregrounds), count, replace=False)] if count else []
+        others = [foregrounds[index] for index in rng.choice(len(foregrounds), count, replace=False)] if count else []
         sources = torch.stack(
             [self.crop(path, frames, rng) for path, frames in [(background.references[0], background.frames), *others]]
         )

@@ -79,7 +79,7 @@ def prepare(
             # Drawn here, so that the files are known before they are made.
             num_foregrounds = int(generator(seed, number, example).integers(max_foregrounds + 1))
             stem = root / folder / f"example{example:0{len(str(count))}d}"
-            names = ["background0", *(f"foreground{place}" for place in range(num_foregrounds))]
+            names = ["background0", *(f"foreground{index}" for index in range(num_foregrounds))]
             files = [Path(f"{stem}.wav"), *(Path(f"{stem}_sources", f"{name}_sound.wav") for name in names)]
             lists[folder].append(files)
             jobs.append(
@@ -117,8 +117,8 @@ def make_example(
     rng = generator(*seeds)
     num_foregrounds = len(files) - 2
     sources = [BACKGROUND_RMS * draw_background(lasting, rng, length)]
-    for place in rng.choice(len(happening.groups), num_foregrounds, replace=False):
-        _, sound = happening.draw(happening.groups[place], rng, None)
+    for index in rng.choice(len(happening.groups), num_foregrounds, replace=False):
+        _, sound = happening.draw(happening.groups[index], rng, None)
         # The clip includes its loudest moment, wherever it begins and ends.
         loudest = int(np.abs(sound).argmax())
         earliest = max(min(0, length - len(sound)), -loudest)

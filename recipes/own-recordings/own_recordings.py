@@ -94,7 +94,7 @@ class OwnRecordings(MixtureDataModule):
         return usable(self.index, self.sample_rate, self.shortest)
 
     @cached_property
-    def parts(self) -> dict[Split, list[Recording]]:
+    def splits(self) -> dict[Split, list[Recording]]:
         """What is trained, validated and tested on.
 
         Raises:
@@ -105,11 +105,11 @@ class OwnRecordings(MixtureDataModule):
             raise UserError(
                 f"{self.root}: none of its recordings can be used; `mixit doctor` with the same settings says why"
             )
-        parts = hold_out(found, self.held_out)
-        for split, recordings in parts.items():
+        splits = hold_out(found, self.held_out)
+        for split, recordings in splits.items():
             if not recordings:
                 raise UserError(f"{self.root}: too little is left for {split}; add recordings")
-        return parts
+        return splits
 
     def training_mixtures(self) -> LabelledAndUnlabelled:
         """Crops, and labelled mixtures where there are any."""
@@ -122,7 +122,7 @@ class OwnRecordings(MixtureDataModule):
         }
         if self.labelled_share < 1:
             crops = Cropped(
-                self.parts["train"],
+                self.splits["train"],
                 num_mixtures=self.num_mixtures,
                 fairness=self.fairness,
                 speeds=self.speeds,
@@ -134,7 +134,7 @@ class OwnRecordings(MixtureDataModule):
 
     def evaluation_mixtures(self, split: Split) -> CropList:
         """Crops of what was held out."""
-        return CropList(self.parts[split], self.length, self.sample_rate, self.counts[split], self.fairness)
+        return CropList(self.splits[split], self.length, self.sample_rate, self.counts[split], self.fairness)
 
     def skipped(self) -> dict[str, str]:
         """Recordings that are not trained on, and why."""
@@ -147,7 +147,7 @@ class OwnRecordings(MixtureDataModule):
         proposed = propose(self.index, self.shortest)
         try:
             self.setup()
-            return [CollectionReport(self.index, self.usable, self.parts, proposed, chosen)]
+            return [CollectionReport(self.index, self.usable, self.splits, proposed, chosen)]
         except UserError as error:
             return [CollectionReport(self.index, self.usable, {}, proposed, chosen, str(error))]
 

@@ -40,10 +40,10 @@ class SpeechFolder(DynamicDataModule):
     def inventory(self) -> Inventory:
         """Every recording for itself."""
         items = [
-            Item(folder.name, str(place), {"recording": path}, speakers=[place.parts[0]])
+            Item(folder.name, str(relative), {"recording": path}, speakers=[relative.parts[0]])
             for folder in self.folders.values()
             for path in recordings_below(folder)
-            for place in [path.relative_to(folder)]
+            for relative in [path.relative_to(folder)]
         ]
         root = next(iter(self.folders.values())).parent
         return Inventory(root, items, self.sample_rate, may_be_higher=True)

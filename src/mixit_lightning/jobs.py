@@ -15,7 +15,7 @@ from .pool import side_by_side
 from .progress import ProgressBar, gigabytes
 
 JOURNAL = "preparation.jsonl"
-"""What is done already, a line a job: its first output, its key, and what making it told; its last line counts."""
+"""Finished jobs, one line per job: its first output, its key and its result; its last line counts."""
 
 
 @dataclass(frozen=True)

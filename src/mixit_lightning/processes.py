@@ -75,7 +75,7 @@ def watch(others: "Sequence[subprocess.Popen[bytes]]") -> None:
 
 
 def leave() -> bool:
-    """Part from the other processes, where nothing is left to be computed together.
+    """Leave the process group, where nothing is left to be computed together.
 
     Without it, threads that the processes talk to each other by may be there still when Python ends, which aborts.
 
@@ -94,7 +94,7 @@ class Started(NamedTuple):
     by: str
     machines: int
     local: int
-    """Of each machine."""
+    """Processes per machine."""
 
     def put_into(self, settings: DictConfig) -> None:
         """Put the numbers into a config.

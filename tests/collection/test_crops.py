@@ -141,7 +141,7 @@ def wave(value, seconds):
 @pytest.mark.parametrize("seconds", [1, 3])
 def test_a_crop_of_a_part_stays_inside_the_part(tmp_path, seconds):
     samples = np.concatenate([wave(0.1, 1), wave(0.2, 2), wave(0.3, 1)])
-    part = recording(tmp_path / "a.wav", samples).part(0.25, 0.75)
+    part = recording(tmp_path / "a.wav", samples).between(0.25, 0.75)
     channel = part.channels[0]
     assert part.active_seconds == pytest.approx(2.0)
     for block, place in itertools.product((10, 29), (0, 1)):
@@ -151,7 +151,7 @@ def test_a_crop_of_a_part_stays_inside_the_part(tmp_path, seconds):
 
 def test_parts_have_no_block_in_common(tmp_path):
     whole = recording(tmp_path / "a.wav", noise(1.23))
-    parts = [whole.part(0, 0.37).channels[0], whole.part(0.37, 1).channels[0]]
+    parts = [whole.between(0, 0.37).channels[0], whole.between(0.37, 1).channels[0]]
     assert parts[0].end == parts[1].first and not set(parts[0].active) & set(parts[1].active)
 
 

@@ -114,7 +114,7 @@ def test_which_rows_are_labelled_depends_on_the_seed_alone(folder):
     rows = rows_of(folder)
 
     def labelled(seed, length=4):
-        return {row.name for row in PreparedMixtures(rows, length, 0.5, seed).parts[True]}
+        return {row.name for row in PreparedMixtures(rows, length, 0.5, seed).rows_of[True]}
 
     assert labelled(0) == labelled(0, length=6) != labelled(1)
 

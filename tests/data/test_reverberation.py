@@ -249,7 +249,7 @@ def test_bad_banks(tmp_path):
     mixtures = DynamicMixtures(Tones(), Tones(), (0, 1), 50, 0.0, 0)
     assert ReverberantTraining(mixtures, few, 0).draw(0, labelled=True).sources.shape[0] == 2
     three, _ = prepared(tmp_path, sources=3, length=50)
-    message = r"2 places in a room, .* have 3 sources; .*num_sources=3"
+    message = r"num_sources=3"
     for kind in (ReverberantTraining, ReverberantList):
         with pytest.raises(UserError, match=message):
             kind(three, few, 0)

@@ -252,8 +252,8 @@ def test_rooms_are_asked_for(speech, capsys):
     ("recipe", "more", "message"),
     [
         ("speech-folder", ["sample_rate=16000"], "rooms at 8000 Hz where sample_rate=16000"),
-        ("speech-folder", ["datamodule.source_shares=[0,0,1]"], "2 places in a room, but a mixture may have 3 sources"),
-        ("speech-folder", ["datamodule.test_counts=[0,0,2]"], "2 places in a room, but a mixture may have 3 sources"),
+        ("speech-folder", ["datamodule.source_shares=[0,0,1]"], "num_sources=3"),
+        ("speech-folder", ["datamodule.test_counts=[0,0,2]"], "num_sources=3"),
     ],
 )
 def test_rooms_that_do_not_fit_a_recipe(recipe, more, message, speech, rooms, capsys, tmp_path):

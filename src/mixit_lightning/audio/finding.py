@@ -1,4 +1,4 @@
-"""What counts as a recording, and finding all of them below a folder."""
+"""Which files count as recordings, and finding all of them below a folder."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ CONTAINERS = (".mp4", ".m4a", ".mkv", ".mov", ".webm", ".avi")
 """Endings of recordings, in small or capital letters; a single file may be called anything."""
 
 RECORD = "separation.json"
-"""In a folder of outputs of `mixit separate`: what was separated into which files, by what and how."""
+"""Record in a folder of outputs of `mixit separate`: what was separated into which files, by what and how."""
 
 
 def is_recording(name: str) -> bool:
@@ -40,11 +40,11 @@ def walk(folder: Path) -> Iterator[tuple[Path, str]]:
     seen = set()
     unlisted: list[OSError] = []
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=unlisted.append):
-        place = os.path.realpath(parent)
-        if place in seen or {"config.yaml", "checkpoints"} <= {*names, *folders}:  # links may lead in a circle
+        real = os.path.realpath(parent)
+        if real in seen or {"config.yaml", "checkpoints"} <= {*names, *folders}:  # links may lead in a circle
             folders.clear()
             continue
-        seen.add(place)
+        seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
         outputs = outputs_in(Path(parent))
         for name in names:

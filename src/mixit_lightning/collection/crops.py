@@ -20,7 +20,7 @@ SILENT = -70
 """dB of full scale, above which a recording has something in it."""
 
 RANGE = 40
-"""dB below its loud parts, down to which a recording counts as active."""
+"""dB below its loud parts, down to which a block counts as active."""
 
 LOUD = 95
 """Percentile of the blocks that have something in them: the loud parts."""
@@ -33,7 +33,7 @@ ABOVE_FLOOR = 6
 
 
 class Channel(NamedTuple):
-    """One channel of a recording that is not silent, or a part of it in time. Times are samples of the recording."""
+    """One channel of a recording that is not silent, or a span of it. Times are samples of the recording."""
 
     path: Path
     number: int
@@ -45,12 +45,12 @@ class Channel(NamedTuple):
     active: np.ndarray
     """Numbers of the active blocks, see `active_blocks`."""
     events: np.ndarray
-    """Those of them that stand out from the background; all of them where none does."""
+    """Active blocks that stand out from the background; all active blocks where none does."""
     rms: float
-    """Of the active blocks."""
+    """RMS of the active blocks."""
 
-    def part(self, start: float, end: float) -> "Channel":
-        """What lies between two shares of its time, in the blocks that are all inside."""
+    def between(self, start: float, end: float) -> "Channel":
+        """Restrict it to a span between two shares of its time; blocks must lie completely inside."""
         first, last = (self.first + round(share * (self.end - self.first)) for share in (start, end))
         active, events = (
             blocks[(blocks * self.block >= first) & ((blocks + 1) * self.block <= last)]
@@ -60,7 +60,7 @@ class Channel(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """The channels of one recording, or of a part of it in time, that are not silent."""
+    """The channels of one recording, or of a span of it, that are not silent."""
 
     name: str
     channels: tuple[Channel, ...]
@@ -71,10 +71,10 @@ class Recording(NamedTuple):
         seconds = [len(channel.active) * channel.block / channel.sample_rate for channel in self.channels]
         return float(np.mean(seconds)) if seconds else 0.0
 
-    def part(self, start: float, end: float) -> "Recording":
-        """What lies between two shares of its time."""
-        parts = (channel.part(start, end) for channel in self.channels)
-        return self._replace(channels=tuple(part for part in parts if len(part.active)))
+    def between(self, start: float, end: float) -> "Recording":
+        """Restrict it to a span between two shares of its time."""
+        channels = (channel.between(start, end) for channel in self.channels)
+        return self._replace(channels=tuple(channel for channel in channels if len(channel.active)))
 
 
 def active_blocks(levels: np.ndarray) -> np.ndarray:
@@ -158,14 +158,16 @@ def span_of(length: int, sample_rate: int, from_rate: int, speed: float) -> int:
     return -(-length * rounded_rate(speed * from_rate) // rounded_rate(sample_rate))
 
 
-def crop(channel: Channel, block: int, place: float, length: int, sample_rate: int, speed: float = 1.0) -> np.ndarray:
-    """A crop `(time,)` of a channel that has a block in it, at RMS 1 of its recording's active parts.
+def crop(
+    channel: Channel, block: int, position: float, length: int, sample_rate: int, speed: float = 1.0
+) -> np.ndarray:
+    """A crop `(time,)` of a channel that has a block in it, at RMS 1 over its recording's active blocks.
 
     Args:
         channel: what to cut from; beyond it there is silence.
         block: number of the block.
-        place: where in the crop it lies, from 0 (at the end) to 1 (at the beginning), as far as the channel allows. A
-            channel that is shorter than the crop lies anywhere in it.
+        position: of the block in the crop, from 0 (at the end) to 1 (at the beginning), as far as the channel allows.
+            A channel that is shorter than the crop lies anywhere in it.
         length: samples of the crop.
         sample_rate: Hz, of the crop.
         speed: how many times as fast the recording is played.
@@ -176,9 +178,9 @@ def crop(channel: Channel, block: int, place: float, length: int, sample_rate: i
     span = span_of(length, sample_rate, channel.sample_rate, speed)
     latest = channel.end - span
     if latest < channel.first:
-        start = channel.first - round(place * (channel.first - latest))
+        start = channel.first - round(position * (channel.first - latest))
     else:
-        start = round(channel.block * block - (1 - place) * (span - channel.block))
+        start = round(channel.block * block - (1 - position) * (span - channel.block))
         start = min(max(start, channel.first), latest)
     within = (channel.first, channel.end)
     samples = read_segment(channel.path, channel.number, channel.sample_rate, start, within, length, sample_rate, speed)
@@ -191,7 +193,7 @@ class Cropped:
     Half of them are around a block in which something stands out from the background, half around any active one.
 
     Args:
-        recordings: one or more; fewer than `num_mixtures` are parted in time.
+        recordings: one or more; fewer than `num_mixtures` are split in time.
         length: samples.
         sample_rate: Hz.
         num_mixtures: mixtures that are added up for one example.
@@ -215,8 +217,8 @@ class Cropped:
     ) -> None:
         check_speeds(speeds)
         if len(recordings) < num_mixtures:
-            parts = [(number / num_mixtures, (number + 1) / num_mixtures) for number in range(num_mixtures)]
-            recordings = [recording.part(*part) for recording in recordings for part in parts]
+            shares = [(number / num_mixtures, (number + 1) / num_mixtures) for number in range(num_mixtures)]
+            recordings = [recording.between(*share) for recording in recordings for share in shares]
         self.recordings = [recording for recording in recordings if recording.active_seconds]
         if len(self.recordings) < num_mixtures:
             raise UserError(f"there is too little to make mixtures of {num_mixtures} recordings of; add recordings")
@@ -252,10 +254,10 @@ class Cropped:
         rng = generator(self.seed, 0, example)
         chosen: list[int] = []
         for _ in range(self.num_mixtures):
-            place = rng.random() * (1 - self.weights[chosen].sum())
-            for number in sorted(chosen):  # their part of the line is jumped over
-                place += self.weights[number] * (place >= self.upto[number] - self.weights[number])
-            number = int(np.searchsorted(self.upto, place, "right"))
+            point = rng.random() * (1 - self.weights[chosen].sum())
+            for number in sorted(chosen):  # their shares are skipped
+                point += self.weights[number] * (point >= self.upto[number] - self.weights[number])
+            number = int(np.searchsorted(self.upto, point, "right"))
             # Rounding may lead a hair beyond the end, or onto one that was chosen.
             others = (k for k in range(len(self.upto)) if k not in chosen)
             chosen.append(number if number < len(self.upto) and number not in chosen else next(others))
@@ -293,18 +295,18 @@ class CropList:
             )
         spread = sorted(((k + 0.5) / n, number) for number, n in enumerate(counts) for k in range(n))
         count = min(count, len(spread))
-        places = sorted(spread[k * len(spread) // count][::-1] for k in range(count))
+        positions = sorted(spread[k * len(spread) // count][::-1] for k in range(count))
         half = -(-count // 2)
-        self.places = [places[k // 2 + half * (k % 2)] for k in range(count)]
+        self.positions = [positions[k // 2 + half * (k % 2)] for k in range(count)]
         self.recordings = recordings
         self.length = length
         self.sample_rate = sample_rate
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.positions)
 
     def __getitem__(self, number: int) -> Mixture:
-        of, share = self.places[number]
+        of, share = self.positions[number]
         recording = self.recordings[of]
         channel = recording.channels[number % len(recording.channels)]
         block = int(channel.active[int(share * len(channel.active))])

@@ -21,7 +21,7 @@ from ..progress import ProgressBar
 from .survey import READ_SECONDS, Survey, survey
 
 VERSION = 2
-"""Of what is kept; another one is built anew."""
+"""Version of the index; an index of another version is built anew."""
 
 COLUMNS = "name TEXT PRIMARY KEY, stamp TEXT, problem TEXT, facts TEXT, channels INT, levels BLOB, decoded INT"
 
@@ -35,7 +35,7 @@ class AnalysedRecording(NamedTuple):
     name: str
     """Path below the folder."""
     path: Path
-    """Of the samples: the recording, or what it was decoded to."""
+    """File of the samples: the recording, or what it was decoded to."""
     survey: Survey
 
 
@@ -45,7 +45,7 @@ class Index(NamedTuple):
     root: Path
     recordings: list[AnalysedRecording]
     problems: dict[str, str]
-    """By name: why a recording cannot be read."""
+    """Reasons why recordings cannot be read, by name."""
 
     @property
     def fingerprint(self) -> str:
@@ -57,7 +57,7 @@ def index_recordings(root: Path, folder: Path) -> Index:
     """Analyse every recording below a folder that is new or has changed since it was last analysed.
 
     Each result is written at once, so that a call that was stopped goes on. Sound tracks of films, and
-    what else libsndfile does not read to its end, are decoded beside the index, so that any place is found quickly.
+    what else libsndfile does not read to its end, are decoded beside the index, so that seeking in them is fast.
 
     Args:
         root: of the recordings; nothing is written there.
@@ -203,7 +203,7 @@ def analyse(root: Path, base: Path, name: str) -> AnalysedRecording | str:
 
 
 def keep_decoded(file: soundfile.SoundFile, path: Path) -> None:
-    """Write what a recording was decoded to beside the index, where training finds any place in it quickly."""
+    """Write what a recording was decoded to beside the index, where training can seek in it quickly."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.stem}-{os.getpid()}.partial")
     try:
@@ -216,7 +216,7 @@ def keep_decoded(file: soundfile.SoundFile, path: Path) -> None:
 
 
 def decoded_path(base: Path, name: str) -> Path:
-    """Where a recording that had to be decoded would be; hidden, so that nobody takes it for a recording."""
+    """Path of the decoded copy of a recording; it is hidden, so that it is not taken for a recording."""
     return base.with_name(f".{base.name}") / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.flac"
 
 

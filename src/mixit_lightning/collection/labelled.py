@@ -72,8 +72,8 @@ class LabelledMixtures:
         frames, rate = header
         spare = frames - span_of(self.length, self.sample_rate, rate, 1.0)
         start = round(rng.random() * spare)  # negative where it is shorter: it stands anywhere in the crop
-        place = (start, (0, frames), self.length, self.sample_rate)
-        sources = np.stack([read_segment(path, 0, rate, *place) for path in self.rows[row]])
+        excerpt = (start, (0, frames), self.length, self.sample_rate)
+        sources = np.stack([read_segment(path, 0, rate, *excerpt) for path in self.rows[row]])
         rms = max(float(np.sqrt(np.mean(np.square(sources.sum(0), dtype=np.float64)))), 1e-4)
         gain = REFERENCE_RMS * 10 ** (rng.uniform(-self.max_level, self.max_level) / 20) / rms
         references = torch.from_numpy((gain * sources).astype(np.float32))
@@ -81,7 +81,7 @@ class LabelledMixtures:
 
 
 def is_labelled(path: Path) -> bool:
-    """Whether it is called like a recording in which any place is found quickly; films are not."""
+    """Whether it is called like a recording that supports fast seeking; films do not."""
     return is_recording(path.name) and path.suffix.lower() in RECORDINGS
 
 

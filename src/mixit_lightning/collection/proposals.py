@@ -12,7 +12,7 @@ from .survey import EDGES, LOWEST, Survey
 from .usable import usable
 
 RATES = (8000, 16000, 24000, 32000, 48000)
-"""Hz, that are proposed."""
+"""Sample rates in Hz that may be proposed."""
 
 KEPT_HOURS = 0.9
 """Share of the time that must have the proposed rate or a higher one."""
@@ -24,7 +24,7 @@ DURATIONS = (2.0, 5.0)
 """Seconds: the shortest and the longest crop that is proposed, where there is enough to choose from."""
 
 LEAST_CROPS = 40
-"""That fit into all recordings together, so that two fit into a tenth of them that is held out."""
+"""Crops that must fit into all recordings together, so that two fit into the held-out tenth."""
 
 BACKGROUND = -20
 """dB of the quietest tenth to the loud parts, from which on a recording has a background to be separated."""
@@ -37,7 +37,7 @@ class Proposals(NamedTuple):
     duration: float
     num_outputs: int
     reasons: dict[str, str]
-    """By setting."""
+    """Reasons by setting."""
 
 
 def propose(index: Index, shortest: float) -> Proposals:

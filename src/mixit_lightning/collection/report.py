@@ -20,7 +20,7 @@ class CollectionReport:
     Args:
         index: all recordings that were found.
         usable: those that can be trained on.
-        parts: what is trained, validated and tested on.
+        splits: what is trained, validated and tested on.
         proposals: settings that the recordings suggest.
         chosen: those settings, by their keys, that are in force.
         problem: why nothing can be trained on them, if so.
@@ -28,7 +28,7 @@ class CollectionReport:
 
     index: Index
     usable: Usable
-    parts: Mapping[str, Sequence[Recording]]
+    splits: Mapping[str, Sequence[Recording]]
     proposals: Proposals
     chosen: Mapping[str, Any]
     problem: str = ""
@@ -61,7 +61,7 @@ class CollectionReport:
                     "recordings": len(recordings),
                     "hours_with_sound": hours(sum(recording.active_seconds for recording in recordings)),
                 }
-                for split, recordings in self.parts.items()
+                for split, recordings in self.splits.items()
             },
             "clipped": {
                 one.name: round(one.survey.clipped, 4) for one in analysed if one.survey.clipped > CLIPPED_SHARE
@@ -85,10 +85,10 @@ class CollectionReport:
         facts = self.plain()
         console = Console(soft_wrap=True)
         table = Table(
-            "part", "recordings", "hours with sound", title=escape(visible(facts["root"])), title_justify="left"
+            "split", "recordings", "hours with sound", title=escape(visible(facts["root"])), title_justify="left"
         )
-        for split, part in facts["parts"].items():
-            table.add_row(split, str(part["recordings"]), f"{part['hours_with_sound']:.2f}")
+        for split, found in facts["parts"].items():
+            table.add_row(split, str(found["recordings"]), f"{found['hours_with_sound']:.2f}")
         console.print(table)
         print(f"{facts['used']} of {facts['found']} recordings are used: {facts['hours']:.2f} hours", end="")
         if facts["used"]:

@@ -21,7 +21,7 @@ READ_SECONDS = 60.0
 """Seconds that are read at once."""
 
 MOST_SAMPLES = 2**24
-"""Of all channels, that are read at once."""
+"""Samples, over all channels, that are read at once."""
 
 EDGES = (0, 4000, 8000, 12000, 16000, 24000)
 """Hz, between which energy is summed up: what sample rates of twice that would keep or lose."""
@@ -40,9 +40,9 @@ class Survey(NamedTuple):
     clipped: float
     """Share of the samples in runs of three or more at the full scale of the format."""
     remarks: Sequence[str]
-    """What else to know about it, such as that its end is missing."""
+    """Warnings about it, such as that its end is missing."""
     digest: str
-    """Of the samples: files that hold the same have the same."""
+    """Hash of the samples: files with equal samples have equal digests."""
 
     @property
     def block(self) -> int:

@@ -7,13 +7,13 @@ from .index import AnalysedRecording, Index
 
 
 class Usable(NamedTuple):
-    """The recordings of a folder, sorted out."""
+    """The recordings of a folder, usable ones and skipped ones."""
 
     recordings: list[Recording]
     analysed: list[AnalysedRecording]
     """What the scan found in each of them."""
     skipped: dict[str, str]
-    """By name: why a recording is of no use."""
+    """Reasons why recordings are skipped, by name."""
 
 
 def usable(index: Index, sample_rate: int, shortest: float) -> Usable:

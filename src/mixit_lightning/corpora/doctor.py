@@ -18,10 +18,10 @@ from ..progress import ProgressBar
 from .samples import ItemMeasured, measure_item
 
 SILENT = 10 ** (-70 / 20)
-"""RMS."""
+"""RMS below which a file is silent."""
 
 DC_SHARE = 0.1
-"""Of the RMS."""
+"""Constant offset, as a share of the RMS, from which on it is reported."""
 
 UPSAMPLED = 10 ** (-50 / 10)
 """Energy of the highs to that of the mids below which a recording was made at 8 kHz: real speech has -48 dB and more,
@@ -43,7 +43,7 @@ class Diagnosis:
 
     root: Path
     counts: dict[str, dict[str, Any]]
-    """By split: items found, items of the standard set, hours."""
+    """Items found, items of the standard set and hours, by split."""
     findings: list[Finding]
 
     @property
@@ -52,7 +52,7 @@ class Diagnosis:
         return all(finding.severity == "warning" for finding in self.findings)
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """All of it in plain types."""
         return {
             "root": str(self.root),
             "healthy": self.healthy,

@@ -146,8 +146,8 @@ class TrainingDataset(Dataset[TrainingBatch | DrawnBatch]):
         items = [self.mixtures.draw(number, labelled=True) for number in drawing.labelled]
         items += [self.mixtures.draw(number, labelled=False) for number in members]
         silent = [
-            place
-            for place, number in enumerate(members, len(drawing.labelled))
+            index
+            for index, number in enumerate(members, len(drawing.labelled))
             if number == self.silent_member(number // self.num_mixtures)
         ]
         batch = DrawnBatch(items, len(drawing.labelled), silent)
@@ -199,10 +199,10 @@ class EvaluationDataset(Dataset[EvaluationBatch]):
         partners = []
         for number in numbers:
             for follower in range(number + 1, number + self.num_mixtures):
-                place = follower % len(self.partners)
-                if place not in others:
-                    others[place] = self.partners[place]
-                partners.append(fit_length(others[place].mixture, loaded[number].mixture.shape[-1]))
+                index = follower % len(self.partners)
+                if index not in others:
+                    others[index] = self.partners[index]
+                partners.append(fit_length(others[index].mixture, loaded[number].mixture.shape[-1]))
         items = [loaded[number] for number in numbers]
         mixtures = stack_mixtures(items)
         groups = torch.stack(partners) if partners else mixtures[:0]

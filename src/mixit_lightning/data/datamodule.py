@@ -134,7 +134,7 @@ class MixtureDataModule(lightning.LightningDataModule):
         return None
 
     def inventories(self) -> list[Inventory]:
-        """Those of all sets that mixtures come from."""
+        """The inventories of all sets that mixtures come from."""
         inventory = self.inventory()
         return [] if inventory is None else [inventory]
 

@@ -16,7 +16,7 @@ class Mixture(NamedTuple):
     """One known recording, and what it is the sum of where that is known."""
 
     name: str
-    """For messages and tables: says which files went into it."""
+    """Name for messages and tables: it says which files went into the mixture."""
     mixture: Tensor
     """`(time,)`."""
     references: Tensor
@@ -62,7 +62,7 @@ class LazyMixture(Protocol):
 
     @property
     def name(self) -> str:
-        """As that of a `Mixture`."""
+        """Name of the mixture, see `Mixture`."""
         ...
 
     def render(self) -> Mixture:
@@ -138,7 +138,7 @@ class EvaluationBatch(NamedTuple):
 
 
 class LabelledAndUnlabelled:
-    """Training mixtures of which the labelled come from one place and the unlabelled from another.
+    """Training mixtures that draw labelled mixtures from one set and unlabelled ones from another.
 
     Args:
         labelled: None where no example is labelled.

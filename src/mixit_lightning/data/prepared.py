@@ -1,4 +1,4 @@
-"""Mixtures that stand on disk with their sources, one file each, as in wsj0-2mix."""
+"""Mixtures that are stored with their sources, one file per signal, as in wsj0-2mix."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -57,10 +57,10 @@ class PreparedMixtures:
         self.length = length
         self.one_source_share = one_source_share
         self.seed = seed
-        labelled, unlabelled = part_rows(rows, labelled_share, seed)
+        labelled, unlabelled = split_rows(rows, labelled_share, seed)
         self.rows = list(rows)
         self.max_sources = max((len(row.references) for row in rows), default=0)
-        self.parts = {True: labelled, False: unlabelled}
+        self.rows_of = {True: labelled, False: unlabelled}
         self.passes = lru_cache(maxsize=8)(self.order_of_pass)
 
     def __getstate__(self) -> dict[str, object]:
@@ -73,7 +73,7 @@ class PreparedMixtures:
 
     def order_of_pass(self, number: int, labelled: bool) -> np.ndarray:
         """The order of the rows in one pass through them."""
-        return generator(self.seed, 1, number, labelled).permutation(len(self.parts[labelled]))
+        return generator(self.seed, 1, number, labelled).permutation(len(self.rows_of[labelled]))
 
     def draw(self, number: int, *, labelled: bool) -> Mixture:
         """A random crop of the next row of the current pass; unlabelled: no file but the mixture's is opened.
@@ -94,7 +94,7 @@ class PreparedMixtures:
 
     def choose(self, number: int, labelled: bool) -> "Crop":
         """The crop of that number."""
-        rows = self.parts[labelled]
+        rows = self.rows_of[labelled]
         row = rows[self.passes(number // len(rows), labelled)[number % len(rows)]]
         rng = generator(self.seed, 2, number, labelled)
         length = self.length or row.frames
@@ -146,11 +146,11 @@ class Crop(NamedTuple):
         return torch.from_numpy(margin.around(read(path, first, last - first), self.start - first, self.length))
 
 
-def part_rows(rows: Sequence[Row], labelled_share: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """Part rows at random into a labelled share and the others.
+def split_rows(rows: Sequence[Row], labelled_share: float, seed: int) -> tuple[list[Row], list[Row]]:
+    """Split rows at random into a labelled share and the others.
 
     Raises:
-        UserError: one of the parts that are asked for is empty.
+        UserError: the share leaves one of the two splits empty.
     """
     order = generator(seed, 0).permutation(len(rows))
     cut = round(labelled_share * len(order))
@@ -166,12 +166,12 @@ def find_rows(folder: Path, mixture: str, references: Sequence[str], sample_rate
     Raises:
         UserError: a folder or file is missing, lengths differ, or a file has another sample rate (Hz).
     """
-    names = {part: names_in(folder / part) for part in (mixture, *references)}
-    for part in references:
-        for name in sorted(names[mixture] ^ names[part]):
-            missing = folder / (part if name in names[mixture] else mixture) / name
-            raise UserError(f"{missing}: missing, though the other parts of this mixture are there; prepare it again")
-    files = [[folder / part / name for part in (mixture, *references)] for name in sorted(names[mixture])]
+    names = {signal: names_in(folder / signal) for signal in (mixture, *references)}
+    for signal in references:
+        for name in sorted(names[mixture] ^ names[signal]):
+            missing = folder / (signal if name in names[mixture] else mixture) / name
+            raise UserError(f"{missing}: missing, though the other files of this mixture are there; prepare it again")
+    files = [[folder / signal / name for signal in (mixture, *references)] for name in sorted(names[mixture])]
     return make_rows(files, sample_rate, str(folder))
 
 

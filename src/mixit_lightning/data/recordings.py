@@ -127,26 +127,24 @@ class RecordingPool:
         return cls(recordings, sample_rate, speeds, repeats=repeats)
 
     def split(self, share: float, seed: int) -> tuple["RecordingPool", "RecordingPool"]:
-        """Part the recordings at random into a labelled `share` of them and the rest.
+        """Split the recordings at random into a labelled `share` of them and the rest.
 
         A share of 0 or 1 gives all recordings twice, as then only one of the two pools is drawn from.
 
         Raises:
-            UserError: one of the parts is empty.
+            UserError: one of the two splits is empty.
         """
         if share in (0, 1):
             return self, self
         recordings = [Recording(path, group) for group in self.groups for path in self.recordings[group]]
         order = np.random.default_rng(seed).permutation(len(recordings))
         cut = round(share * len(recordings))
-        parts = [[recordings[i] for i in part] for part in (order[:cut], order[cut:])]
-        if not all(parts):
-            raise UserError(
-                f"objective.labelled_share={share} of {len(recordings)} recordings leaves a part without any"
-            )
+        splits = [[recordings[i] for i in split] for split in (order[:cut], order[cut:])]
+        if not all(splits):
+            raise UserError(f"objective.labelled_share={share} of {len(recordings)} recordings leaves an empty split")
         one, other = (
-            RecordingPool(part, self.sample_rate, self.speeds, repeats=self.repeats, decoded=self.decoded)
-            for part in parts
+            RecordingPool(split, self.sample_rate, self.speeds, repeats=self.repeats, decoded=self.decoded)
+            for split in splits
         )
         return one, other
 

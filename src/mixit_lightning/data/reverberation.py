@@ -99,23 +99,25 @@ class Rooms:
             )
         return {split: cls(bank, split, early, path) for split in splits}
 
-    def check_places(self, max_sources: int) -> None:
-        """Refuse mixtures of more sources than there are places in a room.
+    def check_positions(self, max_sources: int) -> None:
+        """Refuse mixtures of more sources than a room has source positions.
 
         Raises:
             UserError: there are too few.
         """
-        if max_sources > (places := min(map(len, self.rooms))):
+        if max_sources > (positions := min(map(len, self.rooms))):
             raise UserError(
-                f"{self.source}: {places} places in a room, but a mixture may have {max_sources} sources; "
+                f"{self.source}: {positions} source positions per room, but a mixture may have {max_sources} sources; "
                 f"make it again with num_sources={max_sources}"
             )
 
     def draw(self, rng: np.random.Generator, num_sources: int) -> tuple[Tensor, Tensor | None]:
         """Responses at different source positions of a random room, `(source, tap)`, and those of the references."""
         room = self.rooms[rng.integers(len(self.rooms))]
-        places = rng.choice(room, num_sources, replace=False)
-        responses = torch.nn.utils.rnn.pad_sequence([self.responses[place] for place in places], batch_first=True)
+        positions = rng.choice(room, num_sources, replace=False)
+        responses = torch.nn.utils.rnn.pad_sequence(
+            [self.responses[position] for position in positions], batch_first=True
+        )
         return responses, None if self.early is None else responses[:, : self.early]
 
 
@@ -125,14 +127,14 @@ class ReverberantTraining:
     Args:
         mixtures: dry.
         rooms: for training.
-        seed: of the choice of rooms and places.
+        seed: of the choice of rooms and source positions.
 
     Raises:
-        UserError: a mixture may have more sources than a room has places.
+        UserError: a mixture may have more sources than a room has source positions.
     """
 
     def __init__(self, mixtures: TrainingSources, rooms: Rooms, seed: int) -> None:
-        rooms.check_places(mixtures.max_sources)
+        rooms.check_positions(mixtures.max_sources)
         self.mixtures = mixtures
         self.rooms = rooms
         self.seed = seed
@@ -151,14 +153,14 @@ class ReverberantList:
     Args:
         mixtures: dry.
         rooms: for evaluation.
-        seed: of the choice of rooms and places.
+        seed: of the choice of rooms and source positions.
 
     Raises:
-        UserError: a mixture may have more sources than a room has places.
+        UserError: a mixture may have more sources than a room has source positions.
     """
 
     def __init__(self, mixtures: EvaluationSources, rooms: Rooms, seed: int) -> None:
-        rooms.check_places(mixtures.max_sources)
+        rooms.check_positions(mixtures.max_sources)
         self.mixtures = mixtures
         self.rooms = rooms
         self.seed = seed

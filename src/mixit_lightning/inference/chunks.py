@@ -12,13 +12,13 @@ from torch import Tensor
 from ..objectives.search import RowEnergies, best_permutation
 
 BANDS = 32
-"""Of the spectra that tracks are recognised by."""
+"""Bands of the spectra that tracks are recognised by."""
 
 FRAME = 512
 """Samples of the frames of these spectra."""
 
 SPECTRUM = 0.05
-"""What a difference of spectra counts against one of samples in the overlap: it decides where the overlap is silent."""
+"""Weight of the difference of spectra against that of samples in the overlap: it decides where these are silent."""
 
 
 def chunk_starts(total: int, chunk: int, overlap: int) -> list[int]:

@@ -31,16 +31,16 @@ FACTS: dict[str, Any] = {
     "remarks": list,
     "real_time_factor": (int, float),
 }
-"""What a record says of a recording, and its types."""
+"""Fields of a recording's record, and their types."""
 
 FAULTS = (UserError, OSError, RuntimeError, ValueError, ArithmeticError, MemoryError)
-"""What a file of any content, a decoder, or too little memory for it may end in; the next file may do better."""
+"""Errors of one file, of whatever content, after which the next file is still tried."""
 
 MOST_SHOWN = 10
 """Files that are skipped for the same reason, of which each is printed."""
 
 Report = Callable[[float, float], None]
-"""Told the seconds of a recording that are separated, and all of them."""
+"""Callback for progress: the separated seconds of a recording, and all of its seconds."""
 
 
 def separate_files(
@@ -145,9 +145,9 @@ def plan(source: Path, target: Path) -> tuple[dict[Path, Path], dict[Path, str]]
             raise UserError(f"{source}: {refused[source]}; give another output=")
         return folders, {}
     files = dict(files_below(source))
-    root, place = source.resolve(), target.resolve()
-    if place != root and place.is_relative_to(root):
-        files |= {path: f"lies in output={target}" for path in files if path.parent.resolve().is_relative_to(place)}
+    root, outputs = source.resolve(), target.resolve()
+    if outputs != root and outputs.is_relative_to(root):
+        files |= {path: f"lies in output={target}" for path in files if path.parent.resolve().is_relative_to(outputs)}
     recordings = [path for path, why in files.items() if not why]
     if not recordings:
         raise UserError(f"input={source}: no recordings below it ({', '.join(RECORDINGS + CONTAINERS)})")
@@ -264,7 +264,7 @@ class Reader:
         """What was read last, from the start that was asked for; in double precision, which holds 32 bits exactly."""
         self.start = 0
         self.energy = 0.0
-        """Of what was read so far."""
+        """Energy of what was read so far."""
 
     def read(self, start: int, stop: int) -> Tensor:
         """Samples `(channel, time)`; `start` never decreases.

@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..files import replacing, written
 
 DECODED = "decoded"
-"""In a folder that is being filled: a recording that had to be decoded first."""
+"""Name, in a folder that is being filled, of a recording that had to be decoded first."""
 
 
 def folders_of(recordings: Iterable[Path], source: Path, target: Path) -> dict[Path, Path]:
@@ -52,14 +52,15 @@ def stem_of(path: Path) -> str:
 
 
 def check_around(folders: dict[Path, Path]) -> dict[Path, str]:
-    """Why outputs cannot be written: recordings by whose folder of outputs a recording would be surrounded."""
-    places = {folder.resolve(): path for path, folder in folders.items()}
+    """Why outputs cannot be written: recordings whose folder of outputs would contain a recording."""
+    recordings_by_folder = {folder.resolve(): path for path, folder in folders.items()}
     refused = {}
     for recording in folders:
         resolved = recording.resolve()
-        for place in (resolved, *resolved.parents):
-            if place in places:
-                refused[places[place]] = f"its outputs would go to {folders[places[place]]}, around {recording}"
+        for path in (resolved, *resolved.parents):
+            if path in recordings_by_folder:
+                surrounding = recordings_by_folder[path]
+                refused[surrounding] = f"its outputs would go to {folders[surrounding]}, around {recording}"
     return refused
 
 
@@ -113,7 +114,7 @@ def filling(folder: Path, names: Sequence[str]) -> Iterator[Path]:
 
 
 def put(partial: Path, folder: Path) -> None:
-    """Move the outputs of a temporary folder to where they belong, in place of earlier ones."""
+    """Move the outputs of a temporary folder to where they belong, instead of earlier ones."""
     fresh = outputs_in(partial) or set()
     if not folder.exists():
         partial.rename(folder)

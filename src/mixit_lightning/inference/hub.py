@@ -1,6 +1,6 @@
-"""Folders with the layout of the Hugging Face Hub, and the way there and back.
+"""Folders with the layout of the Hugging Face Hub, uploads and downloads.
 
-Only the way there is `ModelHubMixin`'s: it would read the config of a stranger before anything has looked at it.
+`ModelHubMixin` is used for uploads only: it would read an untrusted config before any check.
 """
 
 import json

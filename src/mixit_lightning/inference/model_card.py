@@ -16,7 +16,7 @@ TASK = "audio-to-audio"
 
 
 def model_card(description: Mapping[str, Any]) -> str:
-    """A model card in Markdown, with the metadata of the Hub, of a description; see `sharing.trained`."""
+    """A model card in Markdown, with the metadata of the Hub, of a description; see `inference.trained`."""
     settings, results = description["settings"], description.get("results")
     recipe, network = settings.get("recipe") or "unknown data", settings["separator"]
     training = description.get("provenance") or {}
@@ -81,7 +81,7 @@ def eval_results(recipe: str, metrics: Mapping[str, float | None]) -> list[EvalR
 
 
 def trained_by(description: Mapping[str, Any], training: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Where a separator comes from that has not been evaluated, as terms and descriptions like those of a report."""
+    """Provenance of a separator that has not been evaluated, as terms and descriptions like those of a report."""
     steps = description.get("global_step")
     versions = ", ".join(f"{name} {version}" for name, version in (training.get("versions") or {}).items())
     rows = {

@@ -64,12 +64,12 @@ class Separator:
 
     @classmethod
     def from_pretrained(
-        cls, place: str | Path, revision: str | None = None, token: str | bool | None = None, **settings: Any
+        cls, name_or_path: str | Path, revision: str | None = None, token: str | bool | None = None, **settings: Any
     ) -> "Separator":
         """Load from a folder with the layout of the Hugging Face Hub, or from the Hub itself.
 
         Args:
-            place: the folder, or the name of a repository, such as `user/separator`.
+            name_or_path: the folder, or the name of a repository, such as `user/separator`.
             revision: of the repository; None is the latest.
             token: of the Hub; None is that of `hf auth login`.
             settings: of the class.
@@ -77,11 +77,11 @@ class Separator:
         Raises:
             UserError: see `from_checkpoint`; nor is it on the Hub, or `huggingface_hub` is missing.
         """
-        if not Path(place).is_dir():
+        if not Path(name_or_path).is_dir():
             from .hub import download
 
-            place = download(str(place), revision, token)
-        return cls.from_checkpoint(place, **settings)
+            name_or_path = download(str(name_or_path), revision, token)
+        return cls.from_checkpoint(name_or_path, **settings)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a folder with the layout of the Hugging Face Hub: weights, description and model card.

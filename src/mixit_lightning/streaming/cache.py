@@ -18,22 +18,22 @@ from .reading import ShardFile
 from .storage import Storage
 
 TRIES = 3
-"""Of opening a shard, where other processes make room at the same time."""
+"""Attempts at opening a shard, as other processes may make room at the same time."""
 
 STALE = 86_400
 """Seconds after which a file that is not whole is nobody's any more."""
 
 
 class Cache:
-    """The shards of a place on this machine, each compared with its checksum before it is used.
+    """The shards of a location on this machine, each compared with its checksum before it is used.
 
     A folder of shards is read in place. Those of object storage are kept under their checksums, so that several runs
     may share a folder; the ones that were not used for the longest time make room for others.
 
     Args:
-        storage: the place.
+        storage: where the shards are.
         folder: for those of object storage.
-        gigabytes: that they may take there; those that are needed now and next stay in any case.
+        gigabytes: highest size of that folder; shards that are needed now and next stay in any case.
     """
 
     def __init__(self, storage: Storage, folder: Path, gigabytes: float) -> None:
@@ -46,7 +46,7 @@ class Cache:
         self.thread_of = 0
 
     def path(self, shard: Shard) -> Path:
-        """Of a shard that is whole; waits for it if need be.
+        """Path of a complete shard; waits for it if need be.
 
         Raises:
             UserError: it is damaged, or cannot be had.
@@ -92,7 +92,7 @@ class Cache:
         return path
 
     def target(self, shard: Shard) -> Path:
-        """Where a shard of object storage is kept."""
+        """Path at which a shard of object storage is kept."""
         return self.folder / f"{shard.sha256}.parquet"
 
     def is_there(self, target: Path) -> bool:
@@ -222,7 +222,7 @@ class Cache:
 
 
 def damaged(path: str, shard: Shard, found: str) -> UserError:
-    """What to say of a shard whose checksum is another."""
+    """The error for a shard with a wrong checksum."""
     return UserError(
         f"{path}: is damaged, its SHA-256 begins with {found[:12]} where the catalogue says {shard.sha256[:12]}; "
         "remove it, and run `mixit shard` again with the same settings, which makes what is missing"

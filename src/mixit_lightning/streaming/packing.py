@@ -1,6 +1,6 @@
 """`mixit shard`: the active parts of recordings are cut out, shuffled, and packed into shards.
 
-What goes into which shard is planned before anything is read, and depends on the recordings and the settings alone. So
+The content of every shard is planned before anything is read, and depends on the recordings and the settings alone. So
 the same command again goes on where it was stopped: shards that are whole are kept.
 """
 
@@ -41,17 +41,17 @@ FULL_SCALE = 32767 / 32768
 NO_BLOCKS = np.zeros(0, np.int32)
 
 MOST_MEGABYTES = 1e9
-"""Of a catalogue of one's own: no limit."""
+"""Limit for catalogues that were written here: none."""
 
 
 class Span(NamedTuple):
     """Where a segment is cut from."""
 
     number: int
-    """Of its recording."""
+    """Number of its recording."""
     name: str
     digest: str
-    """Of its recording's samples."""
+    """Hash of its recording's samples."""
     channel: Channel
     first: int
     """Sample of the recording."""
@@ -60,7 +60,7 @@ class Span(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What goes into a shard."""
+    """The planned content of a shard."""
 
     name: str
     spans: list[Span]
@@ -68,7 +68,7 @@ class Plan(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """Of everything that the shard depends on."""
+        """Hash of everything that the shard depends on."""
         rows = [
             (*span[:3], span.channel.number, span.channel.first, span.channel.end, span.channel.rms, *span[4:])
             for span in self.spans
@@ -97,7 +97,7 @@ def pack(
         What there is to say of them.
 
     Raises:
-        UserError: a setting is wrong, there is too little, or the place cannot be written to.
+        UserError: a setting is wrong, there is too little, or the output cannot be written.
     """
     source = Path(data).expanduser()
     if not source.exists():
@@ -178,17 +178,17 @@ def make_plans(
     held_out_hours: float,
     seed: int,
 ) -> list[Plan]:
-    """Say what goes into which shard: segments in random order, so that a shard holds many recordings.
+    """Assign segments to shards in random order, so that a shard holds many recordings.
 
     Raises:
         UserError: nothing is left for a split.
     """
     numbers = {one.name: (number, one.survey.digest) for number, one in enumerate(found.analysed)}
     hours = sum(one.survey.seconds for one in found.analysed) / 3600
-    parts = hold_out(found, min(held_out, held_out_hours / hours))
+    splits = hold_out(found, min(held_out, held_out_hours / hours))
     most = round(shard_megabytes * 1e6 / 2)
     plans: list[Plan] = []
-    for kind, (split, recordings) in enumerate(parts.items()):
+    for kind, (split, recordings) in enumerate(splits.items()):
         spans = [
             Span(number, recording.name, digest, bare(channel), first, length)
             for recording in recordings
@@ -199,12 +199,14 @@ def make_plans(
         if len(spans) < 2:
             raise UserError(f"too little is left for {split}; add recordings, or lower shortest={shortest:g}")
         order = generator(seed, kind).permutation(len(spans))
-        ends = np.cumsum([spans[place].length for place in order])
+        ends = np.cumsum([spans[index].length for index in order])
         of_shard = (ends - 1) // max(most, 1)
-        for number, places in enumerate(np.split(order, np.flatnonzero(np.diff(of_shard)) + 1)):
-            if len(places) > MOST_ROWS:
-                raise UserError(f"shard_megabytes={shard_megabytes:g}: gives {len(places)} segments a shard; lower it")
-            plans.append(Plan(f"{split}-{number:05}.parquet", [spans[place] for place in places], sample_rate))
+        for number, members in enumerate(np.split(order, np.flatnonzero(np.diff(of_shard)) + 1)):
+            if len(members) > MOST_ROWS:
+                raise UserError(
+                    f"shard_megabytes={shard_megabytes:g}: gives {len(members)} segments per shard; lower it"
+                )
+            plans.append(Plan(f"{split}-{number:05}.parquet", [spans[index] for index in members], sample_rate))
     return plans
 
 
@@ -240,7 +242,7 @@ def write_shards(storage: Storage, plans: Sequence[Plan]) -> list[Shard]:
     """Write the shards that are not there, on all cores.
 
     Raises:
-        UserError: a recording cannot be read any more, or the place cannot be written to.
+        UserError: a recording cannot be read any more, or the output cannot be written.
     """
     known = known_shards(storage, plans)
     done = {plan.name: known[plan.name] for plan in plans if is_done(storage, plan, known)}
@@ -260,7 +262,7 @@ def write_shards(storage: Storage, plans: Sequence[Plan]) -> list[Shard]:
 
 
 def known_shards(storage: Storage, plans: Sequence[Plan]) -> dict[str, Shard]:
-    """What the place says that it holds: in its catalogue, or beside the shards where there is none yet."""
+    """Shards that the output lists: in its catalogue, or in their sidecars where there is none yet."""
     try:
         if storage.size(CATALOGUE) is not None:
             return {shard.name: shard for shard in read_catalogue(storage, MOST_MEGABYTES).shards}
@@ -286,7 +288,7 @@ def write_shard(storage: Storage, plan: Plan) -> Shard:
     """Write a shard, and beside it that it is whole; in a process of its own.
 
     Raises:
-        UserError: a recording cannot be read any more, or the place cannot be written to.
+        UserError: a recording cannot be read any more, or the output cannot be written.
     """
     from pyarrow import Table
     from pyarrow.parquet import ParquetWriter
@@ -346,10 +348,10 @@ def row_of(span: Span, sample_rate: int) -> dict[str, object]:
 
 
 def write_catalogue(storage: Storage, catalogue: Catalogue) -> None:
-    """Write what is there, and remove what said so before.
+    """Write the catalogue, and remove the sidecars of the shards.
 
     Raises:
-        UserError: the place cannot be written to.
+        UserError: the output cannot be written.
     """
     try:
         with storage.writing(CATALOGUE) as path:
@@ -361,6 +363,6 @@ def write_catalogue(storage: Storage, catalogue: Catalogue) -> None:
 
 
 def unwritable(storage: Storage, name: str, error: OSError) -> UserError:
-    """What to say where a file cannot be written."""
+    """The error where a file cannot be written."""
     why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
     return UserError(f"{storage.path(name)}: cannot be written ({why}); mend that, and the same command goes on")

@@ -21,7 +21,7 @@ from mixit_lightning.errors import UserError
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 KINDS = ("noisy", "clean", "speech", "noise")
-"""What there may be a folder of, for every split."""
+"""Kinds of recordings that a split may have a folder of."""
 
 TEST_NOISE_SECONDS = 30
 """Noise alone that is cut to the length of a test mixture."""
@@ -141,7 +141,7 @@ class EnhancementMixtures:
         noisy: the first mixture of every unlabelled example; its references are taken away.
         noise: the others.
         num_mixtures: mixtures of an unlabelled example.
-        seed: mixtures of another seed are others.
+        seed: of the random mixtures.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class Enhancement(MixtureDataModule):
             For sets whose training and validation share a folder.
         snr: dB, lowest and highest, where speech and noise are mixed.
         max_level: dB, up or down, of every mixture.
-        speeds: training plays clean speech at one of these speeds.
+        speeds: factors of the speed perturbation of clean speech in training.
         validation_count: mixtures of the validation list, where they are mixed; recordings all count.
         test_count: the same of the test.
         settings: of the `MixtureDataModule`.
@@ -252,7 +252,7 @@ class Enhancement(MixtureDataModule):
         self.pool = lru_cache(maxsize=None)(self.find_pool)
 
     def training_mixtures(self) -> EnhancementMixtures:
-        """Nothing is looked for that the share of labelled examples does not need."""
+        """Only recordings that the share of labelled examples needs are opened."""
         labelled: Drawable | None = None
         noisy: Drawable | None = None
         noise: Drawable | None = None
@@ -348,7 +348,7 @@ class Enhancement(MixtureDataModule):
         return RecordingPool(chosen, self.sample_rate, speeds)
 
     def inventory(self) -> Inventory:
-        """Every recording for itself, once, even where splits share a folder."""
+        """One item per recording, even where splits share a folder."""
         items: dict[Path, Item] = {}
         for split, kinds in self.folders.items():
             for kind, folder in kinds.items():
@@ -360,10 +360,10 @@ class Enhancement(MixtureDataModule):
 
 
 def check_pairs(noisy: RecordingPool, clean: Path) -> None:
-    """Look whether every noisy recording has a clean version of the same length and rate.
+    """Check that every noisy recording has a clean version of the same length and rate.
 
     Raises:
-        UserError: one has not.
+        UserError: one has none.
     """
     paths = {name: (noisy.recordings[name][0], clean / name) for name in noisy.groups}
     for name, (_, path) in paths.items():

@@ -28,7 +28,7 @@ class Clips:
     Args:
         clips: recordings.
         length: samples of a random crop; shorter clips are padded with silence.
-        seed: crops of another seed are others.
+        seed: of the random crops.
     """
 
     def __init__(self, clips: RecordingPool, length: int, seed: int) -> None:
@@ -56,7 +56,7 @@ class Recombined:
         rows: of the list, their backgrounds first.
         length: samples of a random crop, another one of every source.
         labelled_share: share of the rows whose sources may be used as references, see `PreparedMixtures`.
-        seed: mixtures of another seed are others.
+        seed: of the random mixtures.
     """
 
     def __init__(self, rows: Sequence[Row], length: int, labelled_share: float, seed: int) -> None:
@@ -132,7 +132,7 @@ class Fuss(MixtureDataModule):
         return PreparedMixtures(self.rows(split), self.length if split == "valid" else None)
 
     def rows(self, split: Split) -> list[Row]:
-        """What the list of a split names.
+        """Rows of the list of a split.
 
         Raises:
             UserError: no list, a source that is listed but missing, or more sources than outputs.

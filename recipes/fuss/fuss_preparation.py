@@ -50,7 +50,7 @@ def prepare(
         sample_rate: Hz.
         max_foregrounds: foregrounds of an example are uniformly many, from none to this.
         snr: dB, lowest and highest; RMS of a foreground to that of the background.
-        seed: examples of another seed are others.
+        seed: of the random examples.
 
     Raises:
         UserError: a folder is missing or has too few sounds, a recording is damaged or silent, or the disk is too full.

@@ -12,7 +12,7 @@ REFERENCES = {"clean": ("s1", "s2"), "both": ("s1", "s2"), "single": ("s1",)}
 """The speakers that each type of mixture has; the noise of `both` and `single` is no reference."""
 
 PARTS = {"clean": ("s1", "s2"), "both": ("s1", "s2", "noise"), "single": ("s1", "noise")}
-"""What each type of mixture is the sum of."""
+"""Signals that each type of mixture is the sum of."""
 
 STANDARD_COUNTS = {"train-100": 13900, "train-360": 50800, "dev": 3000, "test": 3000}
 

@@ -1,4 +1,4 @@
-"""Any folder of recordings: crops of them, mixed once more, and nothing else known."""
+"""Any folder of unlabelled recordings: crops of them, added up to mixtures of mixtures."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -75,10 +75,10 @@ class OwnRecordings(MixtureDataModule):
 
     @cached_property
     def index(self) -> Index:
-        """What the scan found in the recordings.
+        """Index of the recordings.
 
         Raises:
-            UserError: there are none, or others than when the run began, some of which it may have been trained on.
+            UserError: there are none, or they have changed since the run began, which may have been trained on others.
         """
         index = index_recordings(self.root, self.index_folder)
         if self.recordings not in (None, index.fingerprint):
@@ -95,7 +95,7 @@ class OwnRecordings(MixtureDataModule):
 
     @cached_property
     def splits(self) -> dict[Split, list[Recording]]:
-        """What is trained, validated and tested on.
+        """Recordings for training, validation and test.
 
         Raises:
             UserError: there is too little.
@@ -141,7 +141,7 @@ class OwnRecordings(MixtureDataModule):
         return self.usable.skipped
 
     def reports(self, quiet: bool) -> list[CollectionReport]:
-        """What the folder holds, and what will be used."""
+        """Report on the folder, and what will be used."""
         self.recordings = None  # whatever there is now
         chosen = {"sample_rate": self.sample_rate, "datamodule.duration": self.length / self.sample_rate}
         proposed = propose(self.index, self.shortest)

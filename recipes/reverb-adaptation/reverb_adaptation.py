@@ -85,7 +85,7 @@ class ReverbAdaptation(MixtureDataModule):
 
 
 class WithoutReferences:
-    """A list of mixtures as recordings that nobody has labelled."""
+    """A list of mixtures without their references."""
 
     def __init__(self, mixtures: EvaluationMixtures) -> None:
         self.mixtures = mixtures

@@ -1,4 +1,4 @@
-"""Recordings that `mixit shard` packed, in a folder or in object storage: crops of them, mixed once more."""
+"""Recordings that `mixit shard` packed, in a folder or in object storage: crops, added up to mixtures of mixtures."""
 
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from mixit_lightning.streaming.storage import Storage
 
 
 class Shards(MixtureDataModule):
-    """Crops of the segments of shards, each once an epoch.
+    """Crops of the segments of shards, each once per epoch.
 
     Args:
         data: folder of the shards, or their URI in object storage.
@@ -71,7 +71,7 @@ class Shards(MixtureDataModule):
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        """What the shards hold.
+        """Catalogue of the shards.
 
         Raises:
             UserError: there is none, it cannot be reached, or is not what these settings and this run ask for.

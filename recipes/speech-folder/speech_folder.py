@@ -15,7 +15,7 @@ class SpeechFolder(DynamicDataModule):
     Args:
         data: the folder.
         splits: its folders for training, validation and test.
-        speeds: training plays every recording at one of these speeds, as if there were more speakers.
+        speeds: factors of the speed perturbation in training, see `RecordingPool`.
         settings: of the `DynamicDataModule`.
     """
 
@@ -38,7 +38,7 @@ class SpeechFolder(DynamicDataModule):
         return self.length if split == "valid" else None
 
     def inventory(self) -> Inventory:
-        """Every recording for itself."""
+        """One item per recording."""
         items = [
             Item(folder.name, str(relative), {"recording": path}, speakers=[relative.parts[0]])
             for folder in self.folders.values()

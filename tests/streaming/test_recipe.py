@@ -56,7 +56,7 @@ def test_levels_and_places_are_drawn_by_number_and_seed(packed, prepared):
     for first, second, third in zip(*draws, strict=True):
         assert first.name == second.name and torch.equal(first.mixture, second.mixture)
         assert not torch.equal(first.mixture, third.mixture)
-    segments = one.training.unlabelled.segments
+    segments = one.training.mixtures[False].segments
     same_segment, another_crop = (SegmentMixtures(segments, 5.0, seed).draw(7) for seed in (0, 1))
     assert same_segment.name == another_crop.name and not torch.equal(same_segment.mixture, another_crop.mixture)
     again.training.draw(0, labelled=False)

@@ -36,7 +36,7 @@ def files_below(folder: Path) -> list[tuple[Path, str]]:
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, str]]:
-    """The same in any order."""
+    """The same as `files_below`, in any order."""
     seen = set()
     unlisted: list[OSError] = []
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=unlisted.append):
@@ -57,7 +57,7 @@ def walk(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def why_not(name: str) -> str:
-    """Why a file is no recording; nothing if it is one."""
+    """Reason why a file is not a recording; empty if it is one."""
     if name.startswith("."):
         return "is hidden"
     return "" if is_recording(name) else "is not named like a recording"

@@ -42,7 +42,7 @@ def full_scale(subtype: str) -> float:
 
 
 def clipped_samples(samples: np.ndarray, highest: float) -> int:
-    """How many samples of `(time, ...)` stand at full scale in runs of three or more along time."""
+    """Number of samples of `(time, ...)` that stand at full scale in runs of three or more along time."""
     full = np.abs(samples) >= highest
     if full.sum() < 3:
         return 0

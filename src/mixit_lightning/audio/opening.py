@@ -121,7 +121,7 @@ def is_whole(path: Path, file: soundfile.SoundFile) -> bool:
 
 
 class Header(NamedTuple):
-    """What a file says of itself."""
+    """Length and sample rate from a file's header."""
 
     frames: int
     sample_rate: int

@@ -17,16 +17,16 @@ from ..errors import UserError
 from .index import AnalysedRecording
 
 SILENT = -70
-"""dB of full scale, above which a recording has something in it."""
+"""dB of full scale; blocks below are silent."""
 
 RANGE = 40
-"""dB below its loud parts, down to which a block counts as active."""
+"""dB below the loud blocks of a recording, down to which a block counts as active."""
 
 LOUD = 95
-"""Percentile of the blocks that have something in them: the loud parts."""
+"""Percentile of the levels of blocks that are not silent: the loud blocks."""
 
 FLOOR = 10
-"""Percentile of the same: the background."""
+"""Percentile of the levels of active blocks: the background."""
 
 ABOVE_FLOOR = 6
 """dB above the background, above which a block counts as an event."""
@@ -190,7 +190,7 @@ def crop(
 class Cropped:
     """Crops of recordings to train on, by number; those of one example come from different recordings.
 
-    Half of them are around a block in which something stands out from the background, half around any active one.
+    Half of them are around a block that stands out from the background, half around any active block.
 
     Args:
         recordings: one or more; fewer than `num_mixtures` are split in time.
@@ -200,8 +200,8 @@ class Cropped:
         fairness: sampling exponent: a recording is drawn in proportion to its active time to this power; 0 draws every
             recording equally often, 1 every active second.
         max_level: dB, up or down, of every crop beside the level that its recording has in the mean.
-        speeds: every crop is played at one of these, drawn at random, as if there were more recordings.
-        seed: crops of another seed are others.
+        speeds: factors of the speed perturbation; one is drawn at random for every crop.
+        seed: of the random crops.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Which recordings are held out: what they hold decides, so that more of them or other names hardly change it."""
+"""Choosing held-out recordings by their content, so that new recordings or names hardly change the choice."""
 
 import hashlib
 

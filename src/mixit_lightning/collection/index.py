@@ -26,11 +26,11 @@ VERSION = 2
 COLUMNS = "name TEXT PRIMARY KEY, stamp TEXT, problem TEXT, facts TEXT, channels INT, levels BLOB, decoded INT"
 
 FACTS = {"frames": int, "sample_rate": int, "bands": list, "clipped": float, "remarks": list, "digest": str}
-"""Facts about a recording, kept as JSON, and their types."""
+"""Fields of a recording that are kept as JSON, and their types."""
 
 
 class AnalysedRecording(NamedTuple):
-    """A recording that could be read, and what the scan found in it."""
+    """A recording that could be read, with the results of its analysis."""
 
     name: str
     """Path below the folder."""
@@ -92,7 +92,7 @@ def index_recordings(root: Path, folder: Path) -> Index:
 
 
 def is_unicode(name: str) -> bool:
-    """Whether a name is one that can be written down."""
+    """Whether a name can be stored in the index."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -101,10 +101,10 @@ def is_unicode(name: str) -> bool:
 
 
 def refresh(book: sqlite3.Connection, root: Path, base: Path, names: list[str]) -> None:
-    """Listen to what is new or could not be read, and forget what is gone.
+    """Analyse new recordings and those that could not be read, and drop missing ones.
 
     Raises:
-        sqlite3.DataError: what is written down is damaged.
+        sqlite3.DataError: the index is damaged.
     """
     if book.execute("PRAGMA user_version").fetchone()[0] != VERSION:
         book.execute("DROP TABLE IF EXISTS recordings")
@@ -221,7 +221,7 @@ def decoded_path(base: Path, name: str) -> Path:
 
 
 def read_index(book: sqlite3.Connection, root: Path, base: Path) -> Index:
-    """What is written down.
+    """Read the whole index.
 
     Raises:
         sqlite3.DataError: it is damaged.

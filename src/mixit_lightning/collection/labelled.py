@@ -1,4 +1,4 @@
-"""Labelled recordings beside a collection: a folder for every source, of which those of one name are added up."""
+"""Labelled recordings beside a collection: one folder per source; files of the same name are added up."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class LabelledMixtures:
         length: samples of a crop.
         sample_rate: Hz.
         max_level: dB, up or down, of every mixture.
-        seed: mixtures of another seed are others.
+        seed: of the random mixtures.
 
     Raises:
         UserError: no folder, one source only, a source that is missing, or sources that do not go together.

@@ -1,4 +1,4 @@
-"""A list of recordings in a file, instead of a folder of them."""
+"""Recordings from a list in a file, instead of a folder."""
 
 import csv
 import io

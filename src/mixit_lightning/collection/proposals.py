@@ -1,4 +1,4 @@
-"""What settings a folder of recordings suggests: rules of thumb, to be overridden by whoever knows the recordings."""
+"""Proposed settings for a folder of recordings: rules of thumb, to be overridden where more is known."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -27,11 +27,11 @@ LEAST_CROPS = 40
 """Crops that must fit into all recordings together, so that two fit into the held-out tenth."""
 
 BACKGROUND = -20
-"""dB of the quietest tenth to the loud parts, from which on a recording has a background to be separated."""
+"""dB of the quietest tenth to the loud blocks, from which on a recording has a background to be separated."""
 
 
 class Proposals(NamedTuple):
-    """Settings, and why."""
+    """Proposed settings, with reasons."""
 
     sample_rate: int
     duration: float

@@ -1,4 +1,4 @@
-"""What there is in recordings of which nothing is known: how much, what is wrong, and what will be used."""
+"""Report on unlabelled recordings: amount, problems, and what will be used."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +15,12 @@ from .usable import Usable
 
 @dataclass(frozen=True)
 class CollectionReport:
-    """What a folder of recordings holds.
+    """Report on a folder of recordings.
 
     Args:
         index: all recordings that were found.
         usable: those that can be trained on.
-        splits: what is trained, validated and tested on.
+        splits: recordings for training, validation and test.
         proposals: settings that the recordings suggest.
         chosen: those settings, by their keys, that are in force.
         problem: why nothing can be trained on them, if so.
@@ -35,7 +35,7 @@ class CollectionReport:
 
     @property
     def healthy(self) -> bool:
-        """Whether there is enough to train on; what is of no use is left out."""
+        """Whether there is enough to train on; unusable recordings are left out."""
         return not self.problem
 
     def plain(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class CollectionReport:
 
 
 def by(recordings: Sequence[AnalysedRecording], key: Callable[[AnalysedRecording], Any]) -> dict[str, float]:
-    """Hours of recordings by something, the most first."""
+    """Hours of recordings by a key, in descending order."""
     seconds: dict[str, float] = defaultdict(float)
     for one in recordings:
         seconds[str(key(one))] += one.survey.seconds
@@ -124,10 +124,10 @@ def by(recordings: Sequence[AnalysedRecording], key: Callable[[AnalysedRecording
 
 
 def hours(seconds: float) -> float:
-    """Hours, to the second or so."""
+    """Hours, rounded to four digits."""
     return round(seconds / 3600, 4)
 
 
 def clock(seconds: float) -> str:
-    """A length, to read."""
+    """A length in readable form."""
     return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"

@@ -15,7 +15,7 @@ BLOCK = 0.1
 """Seconds of a block, of which the level is kept."""
 
 LOWEST = -120
-"""dB of full scale: what counts as nothing at all."""
+"""Lowest level in dB of full scale, for digital silence."""
 
 READ_SECONDS = 60.0
 """Seconds that are read at once."""
@@ -28,11 +28,11 @@ EDGES = (0, 4000, 8000, 12000, 16000, 24000)
 
 
 class Survey(NamedTuple):
-    """What the scan found in a recording."""
+    """Results of the analysis of a recording."""
 
     frames: int
     sample_rate: int
-    """Hz."""
+    """Sample rate in Hz."""
     levels: np.ndarray
     """`(channel, block)`, int8: RMS of every block without its mean, in dB of full scale."""
     bands: Sequence[float]
@@ -51,7 +51,7 @@ class Survey(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """Length in seconds."""
         return self.frames / self.sample_rate
 
 

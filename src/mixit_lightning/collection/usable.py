@@ -1,4 +1,4 @@
-"""Which recordings of an index can be trained on, and why the others cannot."""
+"""Choosing the recordings of an index that can be trained on, with reasons for the others."""
 
 from typing import NamedTuple
 
@@ -11,17 +11,17 @@ class Usable(NamedTuple):
 
     recordings: list[Recording]
     analysed: list[AnalysedRecording]
-    """What the scan found in each of them."""
+    """The results of the scan, one per recording."""
     skipped: dict[str, str]
     """Reasons why recordings are skipped, by name."""
 
 
 def usable(index: Index, sample_rate: int, shortest: float) -> Usable:
-    """Sort out the recordings of an index.
+    """Choose the usable recordings of an index.
 
     Args:
         index: of a folder.
-        sample_rate: Hz; recordings at lower rates would tell themselves from the others by the highs that they lack.
+        sample_rate: Hz; recordings at lower rates are skipped, as their missing highs would give them away.
         shortest: seconds of a recording.
     """
     recordings, chosen = [], []

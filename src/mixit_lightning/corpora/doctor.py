@@ -39,7 +39,7 @@ ODD_LEVEL = 6.0
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the doctor found in a set."""
+    """Findings of the doctor in a set."""
 
     root: Path
     counts: dict[str, dict[str, Any]]
@@ -155,7 +155,7 @@ def measure_all(inventory: Inventory, quiet: bool) -> list[ItemMeasured]:
 
 
 def examine_samples(inventory: Inventory, measured: list[ItemMeasured]) -> Iterator[Finding]:
-    """What the samples tell."""
+    """Findings from samples."""
     for item, facts in zip(inventory.items, measured, strict=True):
         yield from examine_item(item, facts, inventory)
     yield from identical(inventory, measured)
@@ -169,7 +169,7 @@ def examine_samples(inventory: Inventory, measured: list[ItemMeasured]) -> Itera
 
 
 def examine_item(item: Item, facts: ItemMeasured, inventory: Inventory) -> Iterator[Finding]:
-    """What the samples of one item tell."""
+    """Findings from the samples of one item."""
     again = "prepare or record it again"
     for part, problem in facts.problems.items():
         kind = "nan" if "NaN" in problem else "unreadable"

@@ -1,4 +1,4 @@
-"""What the samples of an item tell: measured once, item by item, on all cores."""
+"""Measurements of the samples of each item, on all cores."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which items make up a batch, and reading them."""
+"""Choosing the items of each batch, and reading them."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple

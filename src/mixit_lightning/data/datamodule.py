@@ -34,8 +34,8 @@ class MixtureDataModule(lightning.LightningDataModule):
         labelled_share: share of the examples of a batch that come with references, 0 to 1.
         num_mixtures: mixtures that are added up for an unlabelled example.
         silent_share: share of the unlabelled examples of which one mixture is left silent, so that the network also
-            gets mixtures as they are. Outputs that add up to their input explain those anyway; only the sparsity term
-            of the objective has something to say of them.
+            gets mixtures as they are. Outputs that add up to their input fit those anyway; only the sparsity term of
+            the objective learns from them.
         steps_per_epoch: training steps between two validations; the order of the data does not depend on it.
         evaluation_batch_size: mixtures of a validation step. Tests go through whole mixtures one by one, unless
             the recipe's all have one length.
@@ -126,7 +126,7 @@ class MixtureDataModule(lightning.LightningDataModule):
         """The fixed list of a split: crops of `self.length` samples for validation, whole mixtures for the test."""
 
     def evaluation_partners(self, split: Split) -> EvaluationMixtures | None:
-        """What is added to the mixtures of a split to make mixtures of mixtures; None is their neighbours."""
+        """Partners of the mixtures of a split in mixtures of mixtures; None stands for their neighbours in the list."""
         return None
 
     def inventory(self) -> Inventory | None:
@@ -139,7 +139,7 @@ class MixtureDataModule(lightning.LightningDataModule):
         return [] if inventory is None else [inventory]
 
     def reports(self, quiet: bool) -> Sequence[Report] | None:
-        """What there is to say about recordings that make no set; None lets the doctor examine `inventories`.
+        """Reports on recordings that are not a set; None lets the doctor examine `inventories`.
 
         Args:
             quiet: without progress.
@@ -151,11 +151,11 @@ class MixtureDataModule(lightning.LightningDataModule):
         return {}
 
     def domains(self) -> dict[str, "MixtureDataModule"]:
-        """What a test is made of, by name; the first is what results are about."""
+        """Data modules of the test by name; the first one gives the main results."""
         return {"test": self}
 
     def on_after_batch_transfer(self, batch: Any, dataloader_number: int) -> Any:
-        """Convolve on the device what was left to it."""
+        """Render lazy mixtures on the device."""
         return batch.render() if isinstance(batch, DrawnBatch) else batch
 
     def train_dataloader(self) -> DataLoader[TrainingBatch | DrawnBatch]:
@@ -174,7 +174,7 @@ class MixtureDataModule(lightning.LightningDataModule):
         )
 
     def training_sampler(self, steps_taken: Callable[[], int] = lambda: 0) -> TrainingSampler:
-        """What this process trains on.
+        """Sampler of the examples that this process trains on.
 
         Raises:
             UserError: the processes cannot share a batch evenly.

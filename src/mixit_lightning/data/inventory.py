@@ -1,4 +1,4 @@
-"""What a set consists of, as a recipe says, whether or not the files are there, and what is wrong with names alone."""
+"""The files that a set should have according to its recipe, and checks of their names alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,15 +20,15 @@ class Item(NamedTuple):
     paths: Mapping[str, Path]
     """Paths by signal: `mix`, `s1`, ..., or only `recording`; a mixture comes first, its sources follow."""
     utterances: Sequence[str] = ()
-    """Which recordings of the corpus it is made of, where its name says so."""
+    """Recordings of the corpus that it is made of, where its name tells."""
     speakers: Sequence[str] = ()
     levels: Sequence[float] = ()
-    """Levels (dB) above active speech at which they were mixed, where its name says so."""
+    """Levels (dB) above active speech at which they were mixed, where its name tells."""
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """All items of a set, and what is to be expected of them."""
+    """All items of a set, and their expected properties."""
 
     root: Path
     items: Sequence[Item]
@@ -56,7 +56,7 @@ def items_of_folder(split: str, folder: Path, signals: Sequence[str]) -> list[It
 
 
 class Report(Protocol):
-    """What there is to say about recordings, found in good order or not."""
+    """A report on recordings."""
 
     @property
     def healthy(self) -> bool:
@@ -84,7 +84,7 @@ class Finding:
 
 
 def by_split(inventory: Inventory) -> dict[str, list[Item]]:
-    """Items of every split, those of the standard set included that have none."""
+    """Items by split, including splits of the standard set without items."""
     splits: dict[str, list[Item]] = {split: [] for split in inventory.standard_counts}
     for item in inventory.items:
         splits.setdefault(item.split, []).append(item)
@@ -123,7 +123,7 @@ def examine_names(inventory: Inventory) -> Iterator[Finding]:
 
 
 def shared(items: list[Item], others: list[Item], one: str, other: str, inventory: Inventory) -> Iterator[Finding]:
-    """What two splits have in common and should not."""
+    """Findings for recordings and speakers that two splits share by mistake."""
     cure = "leave it out of one of the two: what was trained on cannot be tested on"
     names = {(item.name, *sorted(item.speakers)) for item in items}
     utterances = {utterance for item in items for utterance in item.utterances}

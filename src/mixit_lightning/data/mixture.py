@@ -1,4 +1,4 @@
-"""What data modules hand to training and evaluation."""
+"""Mixtures and batches that data modules give to training and evaluation."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -13,7 +13,7 @@ from ..errors import UserError
 
 
 class Mixture(NamedTuple):
-    """One known recording, and what it is the sum of where that is known."""
+    """One recording, with the references that it is the sum of where these are known."""
 
     name: str
     """Name for messages and tables: it says which files went into the mixture."""
@@ -28,7 +28,7 @@ class Mixture(NamedTuple):
 
 
 class Margin(NamedTuple):
-    """Samples of a recording that are wanted beside a crop of it; silence where the recording has none."""
+    """Samples of a recording before and after a crop of it; silence beyond the recording."""
 
     before: int
     after: int
@@ -46,7 +46,7 @@ NO_MARGIN = Margin(0, 0)
 
 
 class Sources(NamedTuple):
-    """What a mixture is to be made of."""
+    """The sources of a mixture that is still to be added up."""
 
     name: str
     signals: Tensor
@@ -100,7 +100,7 @@ class TrainingSources(Protocol):
 
 
 class EvaluationSources(Protocol):
-    """A fixed list of mixtures that can be taken apart."""
+    """A fixed list of mixtures whose sources can be drawn one by one."""
 
     @property
     def max_sources(self) -> int:
@@ -156,7 +156,7 @@ class LabelledAndUnlabelled:
 
 
 def unlabelled(name: str, samples: np.ndarray) -> Mixture:
-    """A recording `(time,)` of which nothing else is known."""
+    """An unlabelled recording `(time,)` as a mixture without references."""
     return Mixture(name, torch.from_numpy(samples.astype(np.float32)), torch.zeros(0, len(samples)))
 
 

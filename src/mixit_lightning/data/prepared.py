@@ -110,7 +110,7 @@ class PreparedMixtures:
         return self.middle(number).mixture(with_references=True)
 
     def sources(self, number: int, margin: Margin) -> Sources:
-        """What the mixture of that number is the sum of."""
+        """Sources of the mixture of that number."""
         return self.middle(number).sources(margin)
 
     def middle(self, number: int) -> "Crop":

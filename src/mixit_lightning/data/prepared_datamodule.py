@@ -22,7 +22,7 @@ class PreparedDataModule(MixtureDataModule):
         evaluate_one_source: whether validation and test also have one source of every mixture alone (1S).
         dynamic: whether training mixes the sources anew every time: other pairs, crops and levels.
         max_level: dB; with `dynamic`, levels of the sources are uniform within plus and minus this.
-        speeds: with `dynamic`, sources are played at one of these speeds, see `RecordingPool`.
+        speeds: with `dynamic`, factors of the speed perturbation, see `RecordingPool`.
         settings: of the `MixtureDataModule`.
     """
 

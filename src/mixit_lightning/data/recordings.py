@@ -1,4 +1,4 @@
-"""Folders of recordings of any length, sorted into groups (speakers, kinds of sounds) or not, as a pool to mix from."""
+"""Pools of recordings of any length to mix from, optionally grouped by speaker or kind of sound."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ QUIET = 1e-3
 
 
 class Recording(NamedTuple):
-    """One file, and whom or what it is of."""
+    """One file, and its group: a speaker or a kind of sound."""
 
     path: Path
     group: str
@@ -46,7 +46,7 @@ class DecodedRecordings:
         """
         if (path, speed) in self.cache:
             return self.cache[path, speed]
-        # What was recorded at another rate than is claimed plays faster. In steps of a hundredth of the sample rate, so
+        # Claiming another sample rate changes the speed. In steps of a hundredth of the sample rate, so
         # that the two rates have a large common divisor, as the resampler needs.
         claimed = round(100 * speed) * read_header(path, any_channels=True).sample_rate // 100
         samples = resample(read(path), claimed, self.sample_rate)
@@ -65,9 +65,9 @@ class RecordingPool:
     Args:
         recordings: one or more.
         sample_rate: Hz; recordings at higher rates are resampled.
-        speeds: every recording is played at one of these, drawn at random. Other speeds than 1 shift pitch and formants
-            as well, and so stand in for more speakers (Ko et al., "Audio Augmentation for Speech Recognition",
-            Interspeech 2015).
+        speeds: factors of the speed perturbation, drawn at random for every recording. They shift pitch and formants as
+            well, and so stand in for more speakers (Ko et al., "Audio Augmentation for Speech Recognition", Interspeech
+            2015).
         repeats: whether recordings that are too short are repeated, as suits noise, not padded, as suits speech.
         decoded: where samples are kept, if another pool shares them.
 
@@ -196,7 +196,7 @@ def repeat(samples: np.ndarray, length: int, sample_rate: int) -> np.ndarray:
 
 
 def check_speeds(speeds: Sequence[float]) -> None:
-    """Refuse speeds at which nothing sounds like itself.
+    """Refuse implausible factors of the speed perturbation.
 
     Raises:
         UserError: there are none, or one is not between 0.5 and 2.

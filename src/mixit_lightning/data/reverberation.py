@@ -78,7 +78,7 @@ class Rooms:
             if not energy:
                 raise UserError(f"{source}: response {number} is silent; make the bank again with `mixit rooms`")
             self.responses[number] = torch.from_numpy(response / energy)
-        # Of the direct sound and what is kept after it, the whole filter.
+        # Taps of the direct sound's whole filter and of the reflections that are kept after it.
         self.early = None if early is None else 2 * LEAD + 1 + round(early / 1000 * bank.sample_rate)
         self.margin = Margin(max(map(len, self.responses.values())) - 1 - LEAD, LEAD)
 
@@ -122,7 +122,7 @@ class Rooms:
 
 
 class ReverberantTraining:
-    """Training mixtures in rooms.
+    """Reverberant training mixtures.
 
     Args:
         mixtures: dry.
@@ -140,7 +140,7 @@ class ReverberantTraining:
         self.seed = seed
 
     def draw(self, number: int, *, labelled: bool) -> DryMixture:
-        """Mixture of that number, still dry: whoever needs it decides where to convolve."""
+        """Mixture of that number, still dry: the caller decides where to convolve."""
         sources = self.mixtures.draw_sources(number, labelled=labelled, margin=self.rooms.margin)
         responses = self.rooms.draw(generator(self.seed, 4, number, labelled), len(sources.signals))
         length = sources.signals.shape[-1] - sum(self.rooms.margin)
@@ -148,7 +148,7 @@ class ReverberantTraining:
 
 
 class ReverberantList:
-    """A fixed list of mixtures in rooms.
+    """A fixed list of reverberant mixtures.
 
     Args:
         mixtures: dry.

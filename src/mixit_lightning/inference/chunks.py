@@ -77,7 +77,7 @@ def align_channels(outputs: Tensor) -> Tensor:
 
 
 def order_by(tail: Tensor, head: Tensor, spectra: Tensor, own: Tensor) -> Tensor:
-    """Which output continues each track: the one that differs least in the overlap, and in spectrum from all before.
+    """Index of the output that continues each track: it differs least in the overlap, and in spectrum from before.
 
     Args:
         tail: `(channel, output, time)`, of the tracks.

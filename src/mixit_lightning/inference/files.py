@@ -261,7 +261,7 @@ class Reader:
         self.recording = recording
         self.mean = mean
         self.kept = torch.zeros(1 if mean else recording.channels, 0, dtype=torch.float64)
-        """What was read last, from the start that was asked for; in double precision, which holds 32 bits exactly."""
+        """Samples of the last call of `read`, in double precision, which holds 32 bits exactly."""
         self.start = 0
         self.energy = 0.0
         """Energy of what was read so far."""
@@ -285,7 +285,7 @@ class Reader:
 
 
 def notes(recording: dict[str, Any]) -> list[str]:
-    """What there is to know about a recording that was separated."""
+    """Notes about a separated recording."""
     found = [f"{len(recording['outputs'])} outputs"]
     if recording["dropped"]:
         found.append(f"{len(recording['dropped'])} silent ones dropped")
@@ -297,7 +297,7 @@ def notes(recording: dict[str, Any]) -> list[str]:
 
 
 def show(summary: dict[str, Any]) -> None:
-    """Print what was separated, and what was not."""
+    """Print the separated and the skipped files."""
     for recording in summary["recordings"]:
         print(f"{visible(recording['folder'])}: {', '.join(notes(recording))}")
     shown: Counter[str] = Counter()

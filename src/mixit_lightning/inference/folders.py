@@ -1,4 +1,4 @@
-"""The folder of outputs of each recording: its name, what in it is ours, and putting new outputs into it.
+"""The folder of outputs of each recording: its name, its own files, and writing new outputs into it.
 
 Nothing is removed or overwritten that the record in the folder does not list.
 """
@@ -52,7 +52,7 @@ def stem_of(path: Path) -> str:
 
 
 def check_around(folders: dict[Path, Path]) -> dict[Path, str]:
-    """Why outputs cannot be written: recordings whose folder of outputs would contain a recording."""
+    """Refused recordings, with reasons: their folder of outputs would contain a recording."""
     recordings_by_folder = {folder.resolve(): path for path, folder in folders.items()}
     refused = {}
     for recording in folders:
@@ -65,7 +65,7 @@ def check_around(folders: dict[Path, Path]) -> dict[Path, str]:
 
 
 def check_own(folder: Path, names: Sequence[str]) -> None:
-    """Refuse a folder in which the outputs would stand beside or replace what is not ours.
+    """Refuse a folder that has files which `mixit separate` did not write.
 
     Raises:
         UserError: it is no folder, has files but no record, or a file that its record does not list.
@@ -141,6 +141,6 @@ def remove(partial: Path) -> None:
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Write what is in a folder of outputs, and what it was made of."""
+    """Write the record of a folder of outputs: its files, and what they were made of."""
     with replacing(folder / RECORD, synchronise=False) as path:
         path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")

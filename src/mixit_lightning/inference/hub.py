@@ -20,7 +20,7 @@ with share_packages():
 
 
 class HubSeparator(ModelHubMixin):
-    """What the Hub's library saves and pushes of a separator.
+    """A separator as the Hub's library saves and pushes it.
 
     Raises:
         UserError: nothing is known of where it is from.

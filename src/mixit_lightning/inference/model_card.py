@@ -12,7 +12,7 @@ with share_packages():
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 TASK = "audio-to-audio"
-"""What the Hub calls separation."""
+"""The Hub's name for separation."""
 
 
 def model_card(description: Mapping[str, Any]) -> str:
@@ -44,14 +44,14 @@ def model_card(description: Mapping[str, Any]) -> str:
 
 
 def title(settings: Mapping[str, Any], results: Mapping[str, Any] | None) -> str:
-    """What a separator is called: objective and network, as far as they have names, and what it was trained on."""
+    """Title of a separator: objective, training data and network, as far as they have names."""
     network = settings["separator"]["_target_"].rpartition(".")[-1]
     named = (results or {}).get("objective"), settings.get("recipe"), (results or {}).get("separator") or network
     return ".".join(filter(None, named))
 
 
 def objective(settings: Mapping[str, Any]) -> str:
-    """What a separator was trained for, in words."""
+    """Training objective of a separator in words."""
     share = settings.get("labelled_share")
     if share is None:
         return "not recorded"

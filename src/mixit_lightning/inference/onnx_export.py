@@ -1,4 +1,4 @@
-"""A network as an ONNX file, for any batch and any length, checked against PyTorch before it gets its name."""
+"""A network as an ONNX file, for any batch and any length, compared with PyTorch before it is renamed into place."""
 
 import json
 import logging
@@ -81,7 +81,7 @@ def write_onnx(path: Path, network: nn.Module, description: Mapping[str, Any]) -
 
 
 def difference_at(session: Any, network: nn.Module, batch: int, time: int) -> float:
-    """How far the outputs of noise differ between onnxruntime and PyTorch, in peaks of the noise."""
+    """Largest difference between onnxruntime's and PyTorch's outputs for noise, in peaks of the noise."""
     noise = torch.randn(batch, time, generator=torch.Generator().manual_seed(time))
     noise[2:] = 0  # silence as well
     (found,) = session.run(None, {"mixture": noise.numpy()})

@@ -1,4 +1,4 @@
-"""A trained separator, ready to use: what is in a checkpoint, behind one method."""
+"""A trained separator, ready to use."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -47,7 +47,7 @@ class Separator:
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, **settings: Any) -> "Separator":
-        """Load what training left, or what was made of it.
+        """Load a trained separator from a checkpoint or what `mixit export` made of it.
 
         Args:
             path: of a checkpoint, a `.safetensors` file or a folder with the layout of the Hugging Face Hub, which say
@@ -155,7 +155,7 @@ class Separator:
     def separate_at_once(self, mixture: Tensor, sample_rate: int) -> Tensor:
         """Outputs `(channel, output, time)` of a mixture `(channel, time)`.
 
-        What the network cannot hear, at rates above its own, goes to the outputs by their power.
+        Frequencies beyond the network's sample rate are shared among the outputs by their power.
         """
         network_input = resampled(mixture, sample_rate, self.sample_rate)
         found = self.network(network_input.to(self.device)).cpu()

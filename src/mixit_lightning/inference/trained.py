@@ -116,7 +116,7 @@ def load_trained(path: Path) -> Trained:
 
 
 def check(described: Any, path: Path, largest: int, key: str = "") -> None:
-    """Refuse to make anything but a network, or one beyond all bounds.
+    """Refuse descriptions of anything but a network, or of one beyond the limits.
 
     Args:
         described: plain types.
@@ -146,7 +146,7 @@ def check(described: Any, path: Path, largest: int, key: str = "") -> None:
 
 
 def make(described: Any) -> Any:
-    """What a description that was checked describes. Hydra would look up `${...}` in it, which can be made to be code.
+    """Instantiate a checked description. Hydra would resolve `${...}` in it, which could run code.
 
     Raises:
         TypeError: it is not a network, or does not take its settings.
@@ -167,7 +167,7 @@ def make(described: Any) -> Any:
 
 @contextmanager
 def growing_to(weights: int) -> Iterator[None]:
-    """Stop the making of a network that goes on beyond a number of weights, as even layers without memory take some."""
+    """Stop instantiating a network with more weights than given, as even layers without memory take some."""
     made = itertools.count(1)
 
     def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
@@ -193,7 +193,7 @@ def settings_beside(checkpoint: Path) -> dict[str, Any] | None:
 
 
 def without_paths(value: Any) -> Any:
-    """Plain types without the absolute paths in them, which say nothing elsewhere but who trained where."""
+    """Plain types without absolute paths, which would only tell who trained where."""
     if isinstance(value, dict):
         return {name: without_paths(entry) for name, entry in value.items()}
     if isinstance(value, list):

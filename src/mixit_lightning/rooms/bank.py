@@ -109,7 +109,7 @@ def make_bank(
 ) -> RoomBank:
     """Simulate rooms and write them to a file; the same settings give the same file, bit by bit.
 
-    A call that is killed goes on when it is made again; a file that is there already is left as it is. Every room has
+    A call that is killed goes on when it is repeated; an existing file is left as it is. Every room has
     one microphone and belongs to one split.
 
     Args:
@@ -125,7 +125,7 @@ def make_bank(
         seed: of everything drawn.
 
     Raises:
-        UserError: a range or count that is none, a room that cannot be, a full disk, or a file that holds something
+        UserError: an invalid range or count, an impossible room, a full disk, or a file that holds something
             else; no bank is written then.
     """
     target = Path(path).expanduser().absolute()
@@ -166,7 +166,7 @@ def make_bank(
 
 
 def summary(bank: RoomBank) -> str:
-    """What is in a bank, and how near the reverberation times came to what was asked for."""
+    """Summary of a bank, with the error of the reverberation times."""
     table = bank.table
     rooms = ", ".join(f"{len(bank.rooms(split))} for {split}" for split in SPLITS)
     error = (table["rt60_measured"] / table["rt60"] - 1).abs().mean()
@@ -177,7 +177,7 @@ def summary(bank: RoomBank) -> str:
 
 
 class Ranges(NamedTuple):
-    """What rooms are drawn from, see `make_bank`."""
+    """Ranges that rooms are drawn from, see `make_bank`."""
 
     size: Sequence[Range]
     rt60: Range
@@ -190,7 +190,7 @@ class Ranges(NamedTuple):
 def check_settings(
     counts: Mapping[str, int], ranges: Mapping[str, Range], size: Sequence[Range], num_sources: int, sample_rate: int
 ) -> None:
-    """Refuse counts and ranges that are none.
+    """Refuse invalid counts and ranges.
 
     Raises:
         UserError: with the key.
@@ -212,7 +212,7 @@ def draw_room(ranges: Ranges, rng: np.random.Generator, name: str) -> Room:
     """Draw size, reverberation time and positions.
 
     Raises:
-        UserError: what was drawn cannot be.
+        UserError: the drawn room is impossible.
     """
     size = tuple(float(rng.uniform(*axis)) for axis in ranges.size)
     rt60 = float(rng.uniform(*ranges.rt60))

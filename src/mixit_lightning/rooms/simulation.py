@@ -23,7 +23,7 @@ CLOSE_ENOUGH = 0.05
 
 
 class Room(NamedTuple):
-    """What is simulated."""
+    """A shoebox room with a microphone and sources."""
 
     size: Point
     """Length, width and height, metres."""
@@ -42,7 +42,7 @@ class Room(NamedTuple):
 
 
 class Simulated(NamedTuple):
-    """A room's acoustics."""
+    """Simulated acoustics of a room."""
 
     responses: list[np.ndarray]
     """One response `(time,)` per source in float32, until it has decayed by about 60 dB; the direct sound arrives at
@@ -93,7 +93,7 @@ def simulate(room: Room, sample_rate: int, seed: int) -> Simulated:
 
 
 def check(room: Room) -> None:
-    """Refuse what cannot be simulated, before it costs any time.
+    """Refuse rooms that cannot be simulated, before any computation.
 
     Raises:
         UserError: the microphone or a source is outside the room, or its reverberation time cannot be reached.
@@ -132,7 +132,7 @@ def eyring_exponent(room: Room) -> float:
 
 
 def max_order(room: Room) -> int:
-    """Reflections on the way of sound that has been going to and fro in the narrowest direction until the end."""
+    """Reflections of sound that travels along the narrowest dimension for the reverberation time."""
     return int(np.ceil(SPEED_OF_SOUND * room.rt60 / min(room.size)))
 
 

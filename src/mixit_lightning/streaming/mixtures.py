@@ -13,7 +13,7 @@ from .order import Order
 from .reading import ShardFile
 
 CROP = 13
-"""What is drawn: position and level of a crop."""
+"""Key of the random generator for position and level of a crop."""
 
 
 class Segments:
@@ -56,12 +56,12 @@ class Segments:
 
 
 class SegmentMixtures:
-    """Random crops of segments to train on, by number: every segment once an epoch.
+    """Random crops of segments to train on, by number: every segment once per epoch.
 
     Args:
         segments: what to cut from.
         max_level: dB, up or down, of every crop.
-        seed: crops of another seed are others.
+        seed: of the random crops.
     """
 
     def __init__(self, segments: Segments, max_level: float, seed: int) -> None:
@@ -73,7 +73,7 @@ class SegmentMixtures:
         """Crop of that number.
 
         Raises:
-            UserError: its shard is damaged, or cannot be had.
+            UserError: its shard is damaged, or cannot be fetched.
         """
         rng = generator(self.seed, CROP, number)
         name, samples = self.segments.crop(number, float(rng.random()))

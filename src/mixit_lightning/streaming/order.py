@@ -8,7 +8,7 @@ import numpy as np
 from ..data.mixture import generator
 
 SHARDS, SEGMENTS = 11, 12
-"""What is drawn: the order of the shards of an epoch, and that of the segments of a window."""
+"""Keys of the random generators for the order of shards in an epoch and of segments in a window."""
 
 
 class Window(NamedTuple):
@@ -23,7 +23,7 @@ class Window(NamedTuple):
 
 
 class Order:
-    """Every segment once an epoch, in another order every time, of which few shards are needed at a time.
+    """Every segment once per epoch, in another order every time, of which few shards are needed at a time.
 
     The shards of an epoch are shuffled and taken in windows; the segments of a window are shuffled. Segments whose
     numbers make up one example, such as 2k and 2k + 1, come from different recordings, unless more than its share of
@@ -165,6 +165,6 @@ def apart(kinds: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def alike(kinds: np.ndarray) -> np.ndarray:
-    """Which rows of `(group, member)` have two of one kind."""
+    """Mask of the rows of `(group, member)` that have two of one kind."""
     rows: np.ndarray = (np.diff(np.sort(kinds, axis=1), axis=1) == 0).any(axis=1)
     return rows

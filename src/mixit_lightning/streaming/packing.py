@@ -94,7 +94,7 @@ def pack(
     """Pack recordings into shards; see `conf/shard.yaml`.
 
     Returns:
-        What there is to say of them.
+        A summary to print.
 
     Raises:
         UserError: a setting is wrong, there is too little, or the output cannot be written.
@@ -145,7 +145,7 @@ def pack(
 def check_settings(
     seconds: float, pause: float, shortest: float, shard_megabytes: float, held_out: float, held_out_hours: float
 ) -> None:
-    """Refuse what makes no sense.
+    """Refuse invalid settings.
 
     Raises:
         UserError: with the key.

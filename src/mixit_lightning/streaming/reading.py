@@ -55,7 +55,7 @@ class ShardFile:
         rows: that it must have.
 
     Raises:
-        UserError: it is none, or not as `mixit shard` writes them.
+        UserError: it is not a shard as `mixit shard` writes them.
     """
 
     def __init__(self, path: Path, sample_rate: int, rows: int) -> None:

@@ -1,4 +1,4 @@
-"""What the doctor says of shards: how much there is, and which of them are damaged."""
+"""Report of the doctor on shards: their amount, and which of them are damaged."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from .catalogue import Catalogue
 
 @dataclass(frozen=True)
 class ShardReport:
-    """A look at every byte of every shard.
+    """Report after reading every byte of every shard.
 
     Args:
         location: where they are.

@@ -50,7 +50,7 @@ class Storage:
         patience: seconds for which an unreachable location is tried again.
 
     Raises:
-        UserError: pyarrow is missing, the URI is none, or has keys in it.
+        UserError: pyarrow is missing, the URI is invalid, or has keys in it.
     """
 
     def __init__(self, location: str, patience: float) -> None:
@@ -198,7 +198,7 @@ class Storage:
             self.patiently(lambda: self.files.delete_file(self.path(name)))
 
     def patiently(self, action: Callable[[], Result], patience: float | None = None) -> Result:
-        """Do something that the network may forbid for a while, again and again, and say so once.
+        """Retry an action while the network fails, and report that once.
 
         Args:
             action: may be done more than once.

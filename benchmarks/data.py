@@ -1,7 +1,7 @@
 """How many examples a second do two loading processes make of files, against asteroid's way and the training's needs?
 
 Mixtures in the layout of wsj0-2mix (generated noise that comes and goes, 5 to 8 s at 8 kHz, 16-bit WAV, in the page
-cache); random stretches of 4 s in batches of 8. First the labelled case, mixture and two sources on both sides; then
+cache); random crops of 4 s in batches of 8. First the labelled case, mixture and two sources on both sides; then
 the unlabelled one of MixIT, for which an example takes two mixtures: ours opens no other file, asteroid's dataset
 always reads the sources. asteroid's is its `Wsj0mixDataset` in the DataLoader that its recipe makes, but for loading
 processes that stay between epochs, as ours do. Then what the default network consumes.
@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from mixit_lightning.config import build, load_config
 from mixit_lightning.data import Mixture, MixtureDataModule
-from mixit_lightning.data.prepared import Stretch
+from mixit_lightning.data.prepared import Crop
 from mixit_lightning.memory import keep_freed_memory
 
 BATCH, WORKERS = 8, 2
@@ -65,18 +65,18 @@ def theirs(folder: Path, datamodule: MixtureDataModule) -> Dataset[tuple[Tensor,
 
 
 def assert_same(dataset: Dataset[tuple[Tensor, Tensor]], datamodule: MixtureDataModule) -> None:
-    """Both give the same samples of the same stretches."""
+    """Both give the same samples of the same crops."""
     for number, row in enumerate(datamodule.training.rows[:50]):
         np.random.seed(number)  # noqa: NPY002 - asteroid draws from it
         mixture, sources = dataset[number]
         np.random.seed(number)  # noqa: NPY002
         start = np.random.randint(0, row.frames - LENGTH)  # noqa: NPY002
-        found = Stretch(row, start, LENGTH).mixture(with_references=True)
+        found = Crop(row, start, LENGTH).mixture(with_references=True)
         assert torch.equal(found.mixture, mixture) and torch.equal(found.references, sources), row.name
 
 
 def bare(paths: list[Path]) -> None:
-    """The bytes of a stretch of each file, as float32: no check, no batch, no other process."""
+    """The bytes of a crop of each file, as float32: no check, no batch, no other process."""
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
         samples = np.frombuffer(os.pread(descriptor, 2 * LENGTH, HEADER), np.int16)

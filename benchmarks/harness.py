@@ -119,7 +119,7 @@ def cells(row: Row) -> list[str]:
 
 
 def run(measure: Callable[[bool], Iterator[Row]], description: str | None) -> None:
-    """The command line of a script: print each row as it is known, then the table, or with `--json` a line a row."""
+    """The command line of a script: print each row as it is known, then the table; with `--json`, one line per row."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few rounds, small sizes")
     parser.add_argument("--json", action="store_true", help="a line of JSON a row on stdout")

@@ -7,7 +7,7 @@ people who talk at the same time as often as not, and one in noise, in many form
 some silent, go to OUTPUT/recordings, their sources to OUTPUT/hidden, which nothing but the scores below reads. Then
 `mixit train recipe=own-recordings data=OUTPUT/recordings separate_into=OUTPUT/separated key=value ...` runs, and
 separates the recordings of other people in OUTPUT/strangers too. Scores are SI-SNR improvements over whole recordings,
-of the best outputs, one a source: of those that the training held out for the test, and of the strangers'.
+of the best outputs, one per source: for those that training held out for the test, and for the other people's.
 """
 
 import json
@@ -46,8 +46,8 @@ FORMATS = [
 MINUTES = {"short": (0.08, 0.35, 90), "middle": (0.5, 2.0, 12), "long": (20.0, 20.0, 1)}
 """Shortest, longest and number of recordings to train on."""
 
-STRANGERS = 24
-"""Recordings of people whom the training never heard, of 10 s."""
+OTHERS = 24
+"""Recordings of people who are not in the training data, of 10 s."""
 
 
 def talk(rng: np.random.Generator, paths: list[Path], frames: int) -> np.ndarray:
@@ -132,7 +132,7 @@ def make_folder(speech: Path, noise: Path, output: Path) -> None:
     for what, split in (("recordings", "train"), ("strangers", "test")):
         speakers = [recordings_below(folder) for folder in sorted((speech / split).iterdir())]
         noises = recordings_below(noise / split)
-        lengths = MINUTES.values() if what == "recordings" else [(1 / 6, 1 / 6, STRANGERS)]
+        lengths = MINUTES.values() if what == "recordings" else [(1 / 6, 1 / 6, OTHERS)]
         number = 0
         for shortest, longest, count in lengths:
             for _ in range(count):
@@ -180,8 +180,8 @@ def main() -> None:
     checkpoint = config.folder / "checkpoints" / "best.ckpt"
     settings = [f"checkpoint={checkpoint}", f"input={output}/strangers", f"output={output}/separated-strangers"]
     subprocess.run([sys.executable, "-m", "mixit_lightning.cli", "separate", *settings], check=True)
-    parts = build(config.settings, "datamodule").parts
-    held_out = sorted(Path(recording.name).stem for recording in parts["test"])
+    splits = build(config.settings, "datamodule").splits
+    held_out = sorted(Path(recording.name).stem for recording in splits["test"])
     strangers = sorted(path.stem for path in (output / "hidden" / "strangers").iterdir())
     summary = {
         "held_out": score(output / "separated", output / "hidden" / "recordings", held_out),

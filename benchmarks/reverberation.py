@@ -1,7 +1,7 @@
 """How fast is mixing in rooms on the fly, and does it slow training down?
 
 Mixtures in the layout of wsj0-2mix (generated noise that comes and goes, 5 to 8 s at 8 kHz, 16-bit WAV) and a bank of
-rooms with the default ranges (RT60 0.2 to 0.6 s). First, one process with one thread draws stretches of 4 s of two
+rooms with the default ranges (RT60 0.2 to 0.6 s). First, one process with one thread draws crops of 4 s of two
 sources, from file to mixture, with and without rooms. Then `separator=tdcnpp`, the default, trains with two loading
 processes, with and without rooms in turns; the figure is the ratio of the times of its steps. Words after the options
 are settings of recipe wsj0-2mix.
@@ -62,7 +62,7 @@ def draw(mixtures: Any, rounds: int, *, labelled: bool) -> list[float]:
         numbers = range(round_number * DRAWN, (round_number + 1) * DRAWN)
         start = time.perf_counter()
         for number in numbers:
-            mixtures.draw(number, labelled=labelled).heard()
+            mixtures.draw(number, labelled=labelled).render()
         rates.append(DRAWN * SECONDS / (time.perf_counter() - start))
     return rates
 

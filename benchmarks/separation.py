@@ -18,7 +18,7 @@ from harness import Row, Spread, in_turns, medians, run
 from torch import Tensor, nn
 
 from mixit_lightning.inference import Separator
-from mixit_lightning.inference.chunks import window_starts
+from mixit_lightning.inference.chunks import chunk_starts
 from mixit_lightning.memory import keep_freed_memory
 from mixit_lightning.separators import TDCNpp
 
@@ -90,7 +90,7 @@ def measure(quick: bool) -> Iterator[Row]:
     )
     part = sounds(40 if quick else 60)
     whole = network(part[None])[0]
-    *starts, length = window_starts(len(part), window, int(OVERLAP * RATE))
+    *starts, length = chunk_starts(len(part), window, int(OVERLAP * RATE))
     ours = [(start, previous + length) for previous, start in itertools.pairwise(starts)]
     theirs = [(start - window // 8, start + window // 8) for start in range(window // 2, len(part), window // 2)]
     at_ours, elsewhere = errors(separator.separate(part, RATE), whole, ours)

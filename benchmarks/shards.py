@@ -98,7 +98,7 @@ def measure(quick: bool) -> Iterator[Row]:
     folder = Path(tempfile.mkdtemp(prefix="s3-"))
     try:
         make_recordings(folder / "data", minutes)
-        listening = packed(folder / "data", str(folder / "warm"), folder / "index")
+        scanning = packed(folder / "data", str(folder / "warm"), folder / "index")
         packing = packed(folder / "data", str(folder / "shards"), folder / "index")
         catalogue = json.loads((folder / "shards" / "catalogue.json").read_text())
         train = [shard for shard in catalogue["shards"] if shard["name"].startswith("train")]
@@ -126,8 +126,8 @@ def measure(quick: bool) -> Iterator[Row]:
             goal=0.8,
             seconds=typical,
             note=f"seconds an example; {rates['object storage']} and {rates['disk']} a second, "
-            f"{size / 1e6 / medians(times)['object storage']:.3g} MB/s from object storage; listening and packing took "
-            f"{listening:.3g} s, packing alone {packing:.3g} s, packing to object storage {sending:.3g} s, of "
+            f"{size / 1e6 / medians(times)['object storage']:.3g} MB/s from object storage; scanning and packing took "
+            f"{scanning:.3g} s, packing alone {packing:.3g} s, packing to object storage {sending:.3g} s, of "
             f"{minutes / 60:.3g} hours; {size / hours / 1e6:.3g} MB an hour",
         )
         consumed = consumption(folder / "runs", str(folder / "shards"))

@@ -21,7 +21,7 @@ from mixit_lightning.errors import UserError
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 KINDS = ("noisy", "clean", "speech", "noise")
-"""What there may be a folder of, for every split."""
+"""Kinds of recordings that a split may have a folder of."""
 
 TEST_NOISE_SECONDS = 30
 """Noise alone that is cut to the length of a test mixture."""
@@ -42,7 +42,7 @@ class SpeechInNoise:
         speech: recordings.
         noise: recordings, repeated where they are shorter than the speech.
         length: samples; None mixes whole recordings of speech.
-        snr: dB, lowest and highest; the power of the whole recording of speech to that of the stretch of noise.
+        snr: dB, lowest and highest; the power of the whole recording of speech to that of the crop of noise.
         max_level: dB; the level of the mixture is uniform within plus and minus this.
     """
 
@@ -85,11 +85,11 @@ class NoiseAlone:
         self.max_level = max_level
 
     def draw(self, rng: np.random.Generator, length: int | None = None) -> Mixture:
-        """A stretch without references, named after its recording and its level."""
+        """A crop without references, named after its recording and its level."""
         name, noise = self.noise.draw_any(rng, length or self.length)
         snr = rng.uniform(*self.snr)
         level = rng.uniform(-self.max_level, self.max_level) - snr
-        # The stretch is what is heard, but a silent one stays silent.
+        # The level is that of the crop, but a silent crop stays silent.
         rms = max(float(np.sqrt(np.mean(np.square(noise, dtype=np.float64)))), QUIET)
         samples = torch.from_numpy((REFERENCE_RMS * 10 ** (level / 20) / rms * noise).astype(np.float32))
         return Mixture(f"{name}_{snr:+.2f}", samples, samples.new_zeros(0, len(samples)))
@@ -114,11 +114,11 @@ class NoisyRecordings:
             check_pairs(noisy, clean)
 
     def draw(self, rng: np.random.Generator) -> Mixture:
-        """A stretch of a random recording."""
-        return self.stretch(self.noisy.groups[rng.integers(len(self.noisy.groups))], rng)
+        """A crop of a random recording."""
+        return self.crop(self.noisy.groups[rng.integers(len(self.noisy.groups))], rng)
 
-    def stretch(self, name: str, rng: np.random.Generator) -> Mixture:
-        """A random stretch of one recording; references are the clean speech and the rest, or none."""
+    def crop(self, name: str, rng: np.random.Generator) -> Mixture:
+        """A random crop of one recording; references are the clean speech and the rest, or none."""
         (path,) = self.noisy.recordings[name]
         noisy, rms = self.noisy.decoded.load(path)
         signals = [noisy]
@@ -128,9 +128,9 @@ class NoisyRecordings:
         length = self.length or len(noisy)
         start = rng.integers(max(0, len(noisy) - length) + 1)
         gain = REFERENCE_RMS * 10 ** (rng.uniform(-self.max_level, self.max_level) / 20) / rms
-        stretches = torch.from_numpy(np.stack([gain * signal[start : start + length] for signal in signals]))
-        stretches = fit_length(stretches.float(), length)
-        return Mixture(Path(name).stem, stretches[0], stretches[1:])
+        crops = torch.from_numpy(np.stack([gain * signal[start : start + length] for signal in signals]))
+        crops = fit_length(crops.float(), length)
+        return Mixture(Path(name).stem, crops[0], crops[1:])
 
 
 class EnhancementMixtures:
@@ -141,7 +141,7 @@ class EnhancementMixtures:
         noisy: the first mixture of every unlabelled example; its references are taken away.
         noise: the others.
         num_mixtures: mixtures of an unlabelled example.
-        seed: mixtures of another seed are others.
+        seed: of the random mixtures.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class DrawnList:
 
 
 class RecordedList:
-    """Every noisy recording once, the same stretch of it on every machine."""
+    """Every noisy recording once, the same crop of it on every machine."""
 
     def __init__(self, source: NoisyRecordings, seed: int) -> None:
         self.source = source
@@ -187,7 +187,7 @@ class RecordedList:
         return len(self.source.noisy.groups)
 
     def __getitem__(self, number: int) -> Mixture:
-        return self.source.stretch(self.source.noisy.groups[number], generator(self.seed, number))
+        return self.source.crop(self.source.noisy.groups[number], generator(self.seed, number))
 
 
 class Enhancement(MixtureDataModule):
@@ -195,7 +195,7 @@ class Enhancement(MixtureDataModule):
 
     Unlabelled examples are noisy speech plus noise alone: `noisy` recordings where there are any, otherwise simulated
     from `speech` and `noise`. Labelled examples are pairs of `noisy` and `clean` recordings where there are any,
-    otherwise mixed from `speech` and `noise`. What both kinds of examples are made of is parted between them by
+    otherwise mixed from `speech` and `noise`. What both kinds of examples are made of is split between them by
     `labelled_share`. Without labelled examples, and with `noisy` recordings, training and validation open nothing else
     than these and `noise`.
 
@@ -207,7 +207,7 @@ class Enhancement(MixtureDataModule):
             For sets whose training and validation share a folder.
         snr: dB, lowest and highest, where speech and noise are mixed.
         max_level: dB, up or down, of every mixture.
-        speeds: training plays clean speech at one of these speeds.
+        speeds: factors of the speed perturbation of clean speech in training.
         validation_count: mixtures of the validation list, where they are mixed; recordings all count.
         test_count: the same of the test.
         settings: of the `MixtureDataModule`.
@@ -238,10 +238,12 @@ class Enhancement(MixtureDataModule):
             raise UserError(f"datamodule.validation_prefixes must be a list: [{validation_prefixes}]")
         self.root = root
         if root is not None:
-            places: dict[Split, dict[str, Path]] = {
+            by_kind: dict[Split, dict[str, Path]] = {
                 split: {kind: Path(root, kind, split) for kind in KINDS} for split in SPLITS
             }
-            self.folders = {split: {k: path for k, path in of.items() if path.is_dir()} for split, of in places.items()}
+            self.folders = {
+                split: {k: path for k, path in of.items() if path.is_dir()} for split, of in by_kind.items()
+            }
         self.validation_prefixes = tuple(validation_prefixes)
         self.snr = (float(snr[0]), float(snr[1]))
         self.max_level = max_level
@@ -250,7 +252,7 @@ class Enhancement(MixtureDataModule):
         self.pool = lru_cache(maxsize=None)(self.find_pool)
 
     def training_mixtures(self) -> EnhancementMixtures:
-        """Nothing is looked for that the share of labelled examples does not need."""
+        """Only recordings that the share of labelled examples needs are opened."""
         labelled: Drawable | None = None
         noisy: Drawable | None = None
         noise: Drawable | None = None
@@ -258,7 +260,7 @@ class Enhancement(MixtureDataModule):
             labelled = self.paired("train", True) or self.mixed("train", True)
         if self.labelled_share < 1:
             noisy = self.recorded("train", False) or self.mixed("train", False)
-            noise = NoiseAlone(self.part("noise", False), self.length, self.snr, self.max_level)
+            noise = NoiseAlone(self.recordings_for("noise", False), self.length, self.snr, self.max_level)
         return EnhancementMixtures(labelled, noisy, noise, self.num_mixtures, self.seed)
 
     def evaluation_mixtures(self, split: Split) -> RecordedList | DrawnList:
@@ -269,7 +271,7 @@ class Enhancement(MixtureDataModule):
         kinds = set(self.folders[split])
         blind = split == "valid" and self.labelled_share == 0
         if blind and "noisy" in self.folders["train"]:
-            self.pool(split, "noisy")  # must be there: clean speech in its place would be opened
+            self.pool(split, "noisy")  # must be there: clean speech would be opened instead
         if split == "valid" and not blind and not {"noisy", "clean"} <= kinds:
             self.pool(split, "speech")  # must be there: labelled training is judged by references
         recordings = (self.recorded(split) if blind else None) or self.paired(split)
@@ -291,17 +293,19 @@ class Enhancement(MixtureDataModule):
         """Noisy recordings with their clean versions, if there are any."""
         if not {"noisy", "clean"} <= set(self.folders[split]):
             return None
-        return NoisyRecordings(self.part("noisy", labelled, split), self.folders[split]["clean"], *self.shape(split))
+        return NoisyRecordings(
+            self.recordings_for("noisy", labelled, split), self.folders[split]["clean"], *self.shape(split)
+        )
 
     def recorded(self, split: Split, labelled: bool | None = None) -> NoisyRecordings | None:
         """Noisy recordings of which nothing is known, if there are any."""
         if "noisy" not in self.folders[split]:
             return None
-        return NoisyRecordings(self.part("noisy", labelled, split), None, *self.shape(split))
+        return NoisyRecordings(self.recordings_for("noisy", labelled, split), None, *self.shape(split))
 
     def mixed(self, split: Split, labelled: bool | None = None) -> SpeechInNoise:
         """Speech and noise, mixed."""
-        speech, noise = (self.part(kind, labelled, split) for kind in ("speech", "noise"))
+        speech, noise = (self.recordings_for(kind, labelled, split) for kind in ("speech", "noise"))
         length, max_level = self.shape(split)
         return SpeechInNoise(speech, noise, length, self.snr, max_level)
 
@@ -309,7 +313,7 @@ class Enhancement(MixtureDataModule):
         """Length and range of levels: whole recordings for the test, one level for all evaluation."""
         return (None if split == "test" else self.length), (self.max_level if split == "train" else 0.0)
 
-    def part(self, kind: str, labelled: bool | None, split: Split = "train") -> RecordingPool:
+    def recordings_for(self, kind: str, labelled: bool | None, split: Split = "train") -> RecordingPool:
         """Recordings of a kind: those of the labelled or of the unlabelled examples where both are made of them."""
         pool = self.pool(split, kind)
         paired = {"noisy", "clean"} <= set(self.folders[split])
@@ -344,7 +348,7 @@ class Enhancement(MixtureDataModule):
         return RecordingPool(chosen, self.sample_rate, speeds)
 
     def inventory(self) -> Inventory:
-        """Every recording for itself, once, even where splits share a folder."""
+        """One item per recording, even where splits share a folder."""
         items: dict[Path, Item] = {}
         for split, kinds in self.folders.items():
             for kind, folder in kinds.items():
@@ -356,10 +360,10 @@ class Enhancement(MixtureDataModule):
 
 
 def check_pairs(noisy: RecordingPool, clean: Path) -> None:
-    """Look whether every noisy recording has a clean version of the same length and rate.
+    """Check that every noisy recording has a clean version of the same length and rate.
 
     Raises:
-        UserError: one has not.
+        UserError: one has none.
     """
     paths = {name: (noisy.recordings[name][0], clean / name) for name in noisy.groups}
     for name, (_, path) in paths.items():

@@ -12,7 +12,7 @@ from mixit_lightning.audio.opening import read
 from mixit_lightning.data import Mixture, MixtureDataModule, PreparedMixtures, RecordingPool, Row, Split, make_rows
 from mixit_lightning.data.inventory import Inventory, Item
 from mixit_lightning.data.mixture import LabelledAndUnlabelled, TrainingMixtures, fit_length, generator
-from mixit_lightning.data.prepared import part_rows
+from mixit_lightning.data.prepared import split_rows
 from mixit_lightning.errors import UserError
 from mixit_lightning.jobs import JOURNAL
 from mixit_lightning.reading import listed, read_text
@@ -27,8 +27,8 @@ class Clips:
 
     Args:
         clips: recordings.
-        length: samples of a random stretch; shorter clips are padded with silence.
-        seed: stretches of another seed are others.
+        length: samples of a random crop; shorter clips are padded with silence.
+        seed: of the random crops.
     """
 
     def __init__(self, clips: RecordingPool, length: int, seed: int) -> None:
@@ -37,14 +37,14 @@ class Clips:
         self.seed = seed
 
     def draw(self, number: int, *, labelled: bool) -> Mixture:
-        """A stretch of a random clip."""
+        """A crop of a random clip."""
         rng = generator(self.seed, number, labelled)
         name = self.clips.groups[rng.integers(len(self.clips.groups))]
         (path,) = self.clips.recordings[name]
         samples, _ = self.clips.decoded.load(path)
         start = rng.integers(max(0, len(samples) - self.length) + 1)
-        stretch = fit_length(torch.from_numpy(samples[start : start + self.length]), self.length)
-        return Mixture(name, stretch, stretch.new_zeros(0, self.length))
+        crop = fit_length(torch.from_numpy(samples[start : start + self.length]), self.length)
+        return Mixture(name, crop, crop.new_zeros(0, self.length))
 
 
 class Recombined:
@@ -54,19 +54,19 @@ class Recombined:
 
     Args:
         rows: of the list, their backgrounds first.
-        length: samples of a random stretch, another one of every source.
+        length: samples of a random crop, another one of every source.
         labelled_share: share of the rows whose sources may be used as references, see `PreparedMixtures`.
-        seed: mixtures of another seed are others.
+        seed: of the random mixtures.
     """
 
     def __init__(self, rows: Sequence[Row], length: int, labelled_share: float, seed: int) -> None:
         self.length = length
         self.seed = seed
-        labelled, unlabelled = part_rows(rows, labelled_share, seed)
+        labelled, unlabelled = split_rows(rows, labelled_share, seed)
         self.rows = {True: labelled, False: unlabelled}
         self.foregrounds = {
-            kind: [(path, row.frames) for row in part for path in row.references[1:]]
-            for kind, part in self.rows.items()
+            kind: [(path, row.frames) for row in split for path in row.references[1:]]
+            for kind, split in self.rows.items()
         }
 
     def draw(self, number: int, *, labelled: bool) -> Mixture:
@@ -75,18 +75,15 @@ class Recombined:
         rows, foregrounds = self.rows[labelled], self.foregrounds[labelled]
         background, like = (rows[rng.integers(len(rows))] for _ in range(2))
         count = min(len(like.references) - 1, len(foregrounds))
-        others = [foregrounds[place] for place in rng.choice(len(foregrounds), count, replace=False)] if count else []
+        others = [foregrounds[index] for index in rng.choice(len(foregrounds), count, replace=False)] if count else []
         sources = torch.stack(
-            [
-                self.stretch(path, frames, rng)
-                for path, frames in [(background.references[0], background.frames), *others]
-            ]
+            [self.crop(path, frames, rng) for path, frames in [(background.references[0], background.frames), *others]]
         )
         name = "_".join([background.name, *(path.parent.name.removesuffix("_sources") for path, _ in others)])
         return Mixture(name, sources.sum(0), sources if labelled else sources[:0])
 
-    def stretch(self, path: Path, frames: int, rng: np.random.Generator) -> torch.Tensor:
-        """A random stretch of a source, padded with silence if it is too short."""
+    def crop(self, path: Path, frames: int, rng: np.random.Generator) -> torch.Tensor:
+        """A random crop of a source, padded with silence if it is too short."""
         start = int(rng.integers(max(0, frames - self.length) + 1))
         return fit_length(torch.from_numpy(read(path, start, min(self.length, frames))), self.length)
 
@@ -117,7 +114,7 @@ class Fuss(MixtureDataModule):
         self.num_outputs = num_outputs
 
     def training_mixtures(self) -> TrainingMixtures:
-        """Stretches of the set's mixtures or of new ones; with clips, all of the set may be labelled."""
+        """Crops of the set's mixtures or of new ones; with clips, all of the set may be labelled."""
         share = 1.0 if self.unlabelled else self.labelled_share
         rows = self.rows("train")
         mixtures: TrainingMixtures
@@ -135,7 +132,7 @@ class Fuss(MixtureDataModule):
         return PreparedMixtures(self.rows(split), self.length if split == "valid" else None)
 
     def rows(self, split: Split) -> list[Row]:
-        """What the list of a split names.
+        """Rows of the list of a split.
 
         Raises:
             UserError: no list, a source that is listed but missing, or more sources than outputs.

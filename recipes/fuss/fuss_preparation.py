@@ -50,7 +50,7 @@ def prepare(
         sample_rate: Hz.
         max_foregrounds: foregrounds of an example are uniformly many, from none to this.
         snr: dB, lowest and highest; RMS of a foreground to that of the background.
-        seed: examples of another seed are others.
+        seed: of the random examples.
 
     Raises:
         UserError: a folder is missing or has too few sounds, a recording is damaged or silent, or the disk is too full.
@@ -79,7 +79,7 @@ def prepare(
             # Drawn here, so that the files are known before they are made.
             num_foregrounds = int(generator(seed, number, example).integers(max_foregrounds + 1))
             stem = root / folder / f"example{example:0{len(str(count))}d}"
-            names = ["background0", *(f"foreground{place}" for place in range(num_foregrounds))]
+            names = ["background0", *(f"foreground{index}" for index in range(num_foregrounds))]
             files = [Path(f"{stem}.wav"), *(Path(f"{stem}_sources", f"{name}_sound.wav") for name in names)]
             lists[folder].append(files)
             jobs.append(
@@ -117,15 +117,15 @@ def make_example(
     rng = generator(*seeds)
     num_foregrounds = len(files) - 2
     sources = [BACKGROUND_RMS * draw_background(lasting, rng, length)]
-    for place in rng.choice(len(happening.groups), num_foregrounds, replace=False):
-        _, sound = happening.draw(happening.groups[place], rng, None)
-        # Its loudest moment is heard, wherever it begins and ends.
+    for index in rng.choice(len(happening.groups), num_foregrounds, replace=False):
+        _, sound = happening.draw(happening.groups[index], rng, None)
+        # The clip includes its loudest moment, wherever it begins and ends.
         loudest = int(np.abs(sound).argmax())
         earliest = max(min(0, length - len(sound)), -loudest)
         start = int(rng.integers(earliest, length - loudest))
         source = np.zeros(length, dtype=np.float32)
-        heard = sound[max(0, -start) : length - start]
-        source[max(0, start) :][: len(heard)] = BACKGROUND_RMS * 10 ** (rng.uniform(*snr) / 20) * heard
+        inside = sound[max(0, -start) : length - start]
+        source[max(0, start) :][: len(inside)] = BACKGROUND_RMS * 10 ** (rng.uniform(*snr) / 20) * inside
         sources.append(source)
     peak = max(float(np.abs(signal).max()) for signal in [*sources, np.sum(sources, axis=0)])
     steps = [np.round(signal * min(1.0, PEAK / peak) * 2**15) / 2**15 for signal in sources]
@@ -135,7 +135,7 @@ def make_example(
 
 
 def draw_background(lasting: RecordingPool, rng: np.random.Generator, length: int) -> np.ndarray:
-    """A stretch with sound at RMS 1; recordings may have silence in them.
+    """A crop with sound at RMS 1; recordings may have silence in them.
 
     Raises:
         UserError: there is hardly anything but silence.

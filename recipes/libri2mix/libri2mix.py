@@ -12,7 +12,7 @@ REFERENCES = {"clean": ("s1", "s2"), "both": ("s1", "s2"), "single": ("s1",)}
 """The speakers that each type of mixture has; the noise of `both` and `single` is no reference."""
 
 PARTS = {"clean": ("s1", "s2"), "both": ("s1", "s2", "noise"), "single": ("s1", "noise")}
-"""What each type of mixture is the sum of."""
+"""Signals that each type of mixture is the sum of."""
 
 STANDARD_COUNTS = {"train-100": 13900, "train-360": 50800, "dev": 3000, "test": 3000}
 
@@ -44,7 +44,7 @@ class Libri2Mix(PreparedDataModule):
         check_choice("mode", [mode], ["min", "max"])
         if self.rooms and type != "clean":
             raise UserError(
-                f"datamodule.type={type}: its noise is no source, so no room can be put around it; take clean"
+                f"datamodule.type={type}: its noise is not a source and has no room impulse response; use clean"
             )
         root = Path(data)
         self.folder = (root if root.name == "Libri2Mix" else root / "Libri2Mix") / f"wav{self.sample_rate // 1000}k"

@@ -1,4 +1,4 @@
-"""From LibriSpeech, WHAM! noise and the public metadata to Libri2Mix, sample for sample as the public script makes it.
+"""Libri2Mix from LibriSpeech, WHAM! noise and the public metadata, sample for sample as the public script makes it.
 
 Source: Cosentino et al., "LibriMix: An Open-Source Dataset for Generalizable Speech Separation", arXiv 2005.11262.
 """
@@ -47,10 +47,10 @@ class MetadataRow(NamedTuple):
 
     mixture_id: str
     sources: tuple[str, str]
-    """Below `LibriSpeech/`."""
+    """Paths below `LibriSpeech/`."""
     gains: tuple[float, float]
     noise: str
-    """Below `wham_noise/`."""
+    """Path below `wham_noise/`."""
     noise_gain: float
 
 
@@ -216,14 +216,14 @@ def write_metadata(
     """Write `mixture_*.csv` (paths below the data root, length) and `metrics_*.csv` (SNR) of one split."""
     target = folder / "metadata"
     target.mkdir(parents=True, exist_ok=True)
-    place = Path(*folder.parts[-3:]) / split
+    relative = Path(*folder.parts[-3:]) / split
     for kind in types:
         parts = PARTS[kind]
         names = [part if part == "noise" else f"source_{part[1:]}" for part in parts]
         paths = {f"{name}_path": part for name, part in zip(["mixture", *names], [f"mix_{kind}", *parts], strict=True)}
         mixtures = {
             "mixture_ID": mixture_ids,
-            **{key: [str(place / part / f"{name}.wav") for name in mixture_ids] for key, part in paths.items()},
+            **{key: [str(relative / part / f"{name}.wav") for name in mixture_ids] for key, part in paths.items()},
             "length": [fact["length"] for fact in facts],
         }
         metrics = {

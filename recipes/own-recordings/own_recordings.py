@@ -1,4 +1,4 @@
-"""Any folder of recordings: crops of them, mixed once more, and nothing else known."""
+"""Any folder of unlabelled recordings: crops of them, added up to mixtures of mixtures."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -26,7 +26,7 @@ class OwnRecordings(MixtureDataModule):
 
     Args:
         data: the folder.
-        index: folder for what was heard in them.
+        index: folder of the index, which keeps what the scan found.
         recordings: fingerprint of the recordings, which a run belongs to; null is whichever there are.
         labelled_data: folder of labelled recordings, see `LabelledMixtures`.
         shortest: seconds of a recording that is used.
@@ -75,10 +75,10 @@ class OwnRecordings(MixtureDataModule):
 
     @cached_property
     def index(self) -> Index:
-        """What was heard in the recordings.
+        """Index of the recordings.
 
         Raises:
-            UserError: there are none, or others than when the run began, some of which it may have been trained on.
+            UserError: there are none, or they have changed since the run began, which may have been trained on others.
         """
         index = index_recordings(self.root, self.index_folder)
         if self.recordings not in (None, index.fingerprint):
@@ -94,8 +94,8 @@ class OwnRecordings(MixtureDataModule):
         return usable(self.index, self.sample_rate, self.shortest)
 
     @cached_property
-    def parts(self) -> dict[Split, list[Recording]]:
-        """What is trained, validated and tested on.
+    def splits(self) -> dict[Split, list[Recording]]:
+        """Recordings for training, validation and test.
 
         Raises:
             UserError: there is too little.
@@ -105,11 +105,11 @@ class OwnRecordings(MixtureDataModule):
             raise UserError(
                 f"{self.root}: none of its recordings can be used; `mixit doctor` with the same settings says why"
             )
-        parts = hold_out(found, self.held_out)
-        for split, recordings in parts.items():
+        splits = hold_out(found, self.held_out)
+        for split, recordings in splits.items():
             if not recordings:
                 raise UserError(f"{self.root}: too little is left for {split}; add recordings")
-        return parts
+        return splits
 
     def training_mixtures(self) -> LabelledAndUnlabelled:
         """Crops, and labelled mixtures where there are any."""
@@ -122,7 +122,7 @@ class OwnRecordings(MixtureDataModule):
         }
         if self.labelled_share < 1:
             crops = Cropped(
-                self.parts["train"],
+                self.splits["train"],
                 num_mixtures=self.num_mixtures,
                 fairness=self.fairness,
                 speeds=self.speeds,
@@ -134,20 +134,20 @@ class OwnRecordings(MixtureDataModule):
 
     def evaluation_mixtures(self, split: Split) -> CropList:
         """Crops of what was held out."""
-        return CropList(self.parts[split], self.length, self.sample_rate, self.counts[split], self.fairness)
+        return CropList(self.splits[split], self.length, self.sample_rate, self.counts[split], self.fairness)
 
     def skipped(self) -> dict[str, str]:
         """Recordings that are not trained on, and why."""
         return self.usable.skipped
 
     def reports(self, quiet: bool) -> list[CollectionReport]:
-        """What the folder holds, and what will be used."""
+        """Report on the folder, and what will be used."""
         self.recordings = None  # whatever there is now
         chosen = {"sample_rate": self.sample_rate, "datamodule.duration": self.length / self.sample_rate}
         proposed = propose(self.index, self.shortest)
         try:
             self.setup()
-            return [CollectionReport(self.index, self.usable, self.parts, proposed, chosen)]
+            return [CollectionReport(self.index, self.usable, self.splits, proposed, chosen)]
         except UserError as error:
             return [CollectionReport(self.index, self.usable, {}, proposed, chosen, str(error))]
 

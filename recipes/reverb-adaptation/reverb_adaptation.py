@@ -40,7 +40,7 @@ class ReverbAdaptation(MixtureDataModule):
             if (domain.sample_rate, domain.length) != (self.sample_rate, self.length):
                 raise UserError(f"domains.{name}: its sample_rate or duration differs; set those of the whole run only")
             domain.num_workers = self.num_workers
-            # Recipes part their mixtures into labelled and unlabelled ones by this.
+            # Recipes split their mixtures into labelled and unlabelled ones by this share.
             domain.labelled_share = self.labelled_share if unlabelled == labelled else float(name == labelled)
         self.unlabelled, self.labelled = domains[unlabelled], domains[labelled]
 
@@ -55,7 +55,7 @@ class ReverbAdaptation(MixtureDataModule):
         return LabelledAndUnlabelled(self.labelled.training, self.unlabelled.training)
 
     def evaluation_mixtures(self, split: Split) -> EvaluationMixtures:
-        """Those of the unlabelled domain, without their references."""
+        """The mixtures of the unlabelled domain, without their references."""
         return WithoutReferences(self.unlabelled.evaluation[split])
 
     def val_dataloader(self) -> DataLoader[EvaluationBatch]:
@@ -63,14 +63,14 @@ class ReverbAdaptation(MixtureDataModule):
 
         With a limit on validation batches, as of `debug=fast`, the latter may be left out.
         """
-        parts = []
+        datasets = []
         if self.labelled_share < 1:
             unlabelled = self.evaluation["valid"]
-            parts.append(EvaluationDataset(unlabelled, self.fair_batch_size(unlabelled), self.num_mixtures))
+            datasets.append(EvaluationDataset(unlabelled, self.fair_batch_size(unlabelled), self.num_mixtures))
         if self.labelled_share > 0:
             labelled = self.labelled.evaluation["valid"]
-            parts.append(EvaluationDataset(labelled, self.fair_batch_size(labelled), num_mixtures=1))
-        return self.loader_of(ConcatDataset(parts))
+            datasets.append(EvaluationDataset(labelled, self.fair_batch_size(labelled), num_mixtures=1))
+        return self.loader_of(ConcatDataset(datasets))
 
     def domains(self) -> dict[str, MixtureDataModule]:
         """All of them are tested."""
@@ -85,7 +85,7 @@ class ReverbAdaptation(MixtureDataModule):
 
 
 class WithoutReferences:
-    """A list of mixtures as recordings that nobody has labelled."""
+    """A list of mixtures without their references."""
 
     def __init__(self, mixtures: EvaluationMixtures) -> None:
         self.mixtures = mixtures

@@ -1,4 +1,4 @@
-"""Recordings that `mixit shard` packed, in a folder or in object storage: crops of them, mixed once more."""
+"""Recordings that `mixit shard` packed, in a folder or in object storage: crops, added up to mixtures of mixtures."""
 
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +18,10 @@ from mixit_lightning.streaming.storage import Storage
 
 
 class Shards(MixtureDataModule):
-    """Crops of the segments of shards, each once an epoch.
+    """Crops of the segments of shards, each once per epoch.
 
     Args:
-        data: folder of the shards, or their place in object storage.
+        data: folder of the shards, or their URI in object storage.
         shards: fingerprint of the shards, which a run belongs to; null is whichever there are.
         labelled_data: folder of labelled recordings, see `LabelledMixtures`.
         window: shards whose segments are shuffled together.
@@ -29,7 +29,7 @@ class Shards(MixtureDataModule):
         validation_count: crops to validate on, at most.
         test_count: crops to test on, at most.
         cache: folder for shards of object storage.
-        cache_gigabytes: that they may take there.
+        cache_gigabytes: highest size of that folder.
         patience: seconds for which object storage that cannot be reached is tried again.
         max_shard_megabytes: of a shard, above which it is refused.
         max_catalogue_megabytes: of the catalogue, above which it is refused.
@@ -71,27 +71,27 @@ class Shards(MixtureDataModule):
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        """What the shards hold.
+        """Catalogue of the shards.
 
         Raises:
             UserError: there is none, it cannot be reached, or is not what these settings and this run ask for.
         """
         found = read_catalogue(self.storage, self.max_catalogue_megabytes)
-        place = self.storage.place
+        location = self.storage.location
         if self.fingerprint not in (None, found.fingerprint):
             raise UserError(
-                f"{place}: its shards have changed since this run began; move the run's folder away to train on what "
-                "there is now, and give warm_start=CHECKPOINT to begin with what it learnt"
+                f"{location}: its shards have changed since this run began; move the run's folder away to train on "
+                "what there is now, and give warm_start=CHECKPOINT to begin with what it learnt"
             )
         if found.sample_rate != self.sample_rate:
             raise UserError(
-                f"{place}: its shards have {found.sample_rate} Hz where sample_rate={self.sample_rate}; leave it "
+                f"{location}: its shards have {found.sample_rate} Hz where sample_rate={self.sample_rate}; leave it "
                 f"out, or pack them again with `mixit shard sample_rate={self.sample_rate}`"
             )
         for shard in found.shards:
             if shard.bytes > self.max_shard_megabytes * 1e6:
                 raise UserError(
-                    f"{place}: {shard.name} has {shard.bytes / 1e6:.0f} MB, above "
+                    f"{location}: {shard.name} has {shard.bytes / 1e6:.0f} MB, above "
                     f"datamodule.max_shard_megabytes={self.max_shard_megabytes:g}; raise that if you trust it"
                 )
         return found
@@ -103,11 +103,11 @@ class Shards(MixtureDataModule):
             UserError: there are none.
         """
         if not (found := self.catalogue.of(split)):
-            raise UserError(f"{self.storage.place}: has no shards for {split}; run `mixit shard` again")
+            raise UserError(f"{self.storage.location}: has no shards for {split}; run `mixit shard` again")
         return found
 
     def segments(self, split: Split, order: Order) -> Segments:
-        """Those of a split, in some order."""
+        """The segments of a split in the given order."""
         return Segments(self.of(split), self.cache, order, self.sample_rate, self.length)
 
     def order(self, split: Split, seed: int) -> Order:

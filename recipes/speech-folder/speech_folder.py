@@ -15,7 +15,7 @@ class SpeechFolder(DynamicDataModule):
     Args:
         data: the folder.
         splits: its folders for training, validation and test.
-        speeds: training plays every recording at one of these speeds, as if there were more speakers.
+        speeds: factors of the speed perturbation in training, see `RecordingPool`.
         settings: of the `DynamicDataModule`.
     """
 
@@ -34,16 +34,16 @@ class SpeechFolder(DynamicDataModule):
         return RecordingPool.of_speakers(self.folders[split], self.sample_rate)
 
     def evaluation_length(self, split: Split) -> int | None:
-        """Stretches for validation, whole recordings for the test."""
+        """Crops for validation, whole recordings for the test."""
         return self.length if split == "valid" else None
 
     def inventory(self) -> Inventory:
-        """Every recording for itself."""
+        """One item per recording."""
         items = [
-            Item(folder.name, str(place), {"recording": path}, speakers=[place.parts[0]])
+            Item(folder.name, str(relative), {"recording": path}, speakers=[relative.parts[0]])
             for folder in self.folders.values()
             for path in recordings_below(folder)
-            for place in [path.relative_to(folder)]
+            for relative in [path.relative_to(folder)]
         ]
         root = next(iter(self.folders.values())).parent
         return Inventory(root, items, self.sample_rate, may_be_higher=True)

@@ -115,7 +115,7 @@ def phase(frequency: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def glide(rng: np.random.Generator, length: int, sample_rate: int, rate: float, depth: float) -> np.ndarray:
-    """A smooth random curve around 1, with about `rate` turning points a second, within a factor of 2 ** depth."""
+    """A smooth random curve around 1, with about `rate` turning points per second, within a factor of 2 ** depth."""
     points = max(3, int(length / sample_rate * rate) + 2)
     positions = np.linspace(0, points - 1, length)
     return 2 ** (depth * np.interp(positions, np.arange(points), rng.uniform(-1, 1, points)))

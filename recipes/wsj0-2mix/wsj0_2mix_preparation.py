@@ -1,4 +1,4 @@
-"""From WSJ0 and the standard lists to wsj0-2mix (and wsj0-3mix), sample for sample as the public scripts make it.
+"""wsj0-2mix (and wsj0-3mix) from WSJ0 and the standard lists, sample for sample as the public scripts make it.
 
 Source: Hershey et al., "Deep Clustering: Discriminative Embeddings for Segmentation and Separation", ICASSP 2016; the
 arithmetic is that of the scripts of MERL and of pywsj0-mix.
@@ -38,11 +38,11 @@ class ListRow(NamedTuple):
     """A row of a mixing list."""
 
     utterances: tuple[str, ...]
-    """Such as `si_tr_s/01t/01to030v`."""
+    """Utterances, such as `si_tr_s/01t/01to030v`."""
     levels: tuple[float, ...]
-    """dB."""
+    """Levels in dB."""
     name: str
-    """Of the files that are made of it: the list's own digits, as the standard set has them."""
+    """Name of the files that are made of it: the list's own digits, as the standard set has them."""
 
 
 def prepare(
@@ -206,7 +206,7 @@ def find_one(folder: Path, name: str) -> Path:
 
 
 def find_utterances(wsj0: Path, wanted: set[str]) -> dict[str, Path]:
-    """Where the utterances are: below whatever folders LDC's discs or a conversion put them, upper or lower case.
+    """Paths of the utterances, below whatever folders LDC's discs or a conversion put them, upper or lower case.
 
     An original `.wv1` is taken before a conversion.
 

@@ -1,4 +1,4 @@
-"""Many files made from many others: on all cores, with progress, after a look at the disk, and resumable."""
+"""Jobs that make many files, on all cores, with progress, a check of the disk space, and resumable."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from .pool import side_by_side
 from .progress import ProgressBar, gigabytes
 
 JOURNAL = "preparation.jsonl"
-"""What is done already, a line a job: its first output, its key, and what making it told; its last line counts."""
+"""Finished jobs, one line per job: its first output, its key and its result; its last line counts."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Job:
         key: changes with everything that the files depend on, such as paths and gains.
         outputs: the files.
         size: bytes of all of them.
-        make: makes them, each under a temporary name first; returns what is to be known of them, fit for JSON.
+        make: makes them, each under a temporary name first; returns their result, fit for JSON.
     """
 
     key: str
@@ -36,7 +36,7 @@ class Job:
 
 
 def run_jobs(jobs: Sequence[Job], folder: Path) -> list[Any]:
-    """Make everything that is not there yet, and return what each job told, in the order of the jobs.
+    """Run the jobs that are not finished, and return the result of every job in order.
 
     A job is done when the journal in `folder` has its key last and its files exist; so the same call resumes
     one that was stopped, and makes again what has changed or was deleted.
@@ -70,7 +70,7 @@ def run_jobs(jobs: Sequence[Job], folder: Path) -> list[Any]:
 
 
 def make_all(waiting: dict[str, Job], journal: Path, told: dict[str, tuple[str, Any]]) -> None:
-    """Run jobs on all cores, and write down what each told as soon as it is done."""
+    """Run jobs on all cores, and write each result to the journal as soon as the job is finished."""
     names = [*waiting]
     with (
         side_by_side(make, [*waiting.values()]) as answers,
@@ -92,7 +92,7 @@ def make(job: Job) -> Any:
 
 
 def read_journal(path: Path) -> dict[str, tuple[str, Any]]:
-    """What is done; a last line that was cut off by a kill is cut off for good.
+    """Read the finished jobs; an incomplete last line is removed.
 
     Raises:
         UserError: a line is not one of a journal.
@@ -113,7 +113,7 @@ def read_journal(path: Path) -> dict[str, tuple[str, Any]]:
 
 
 def check_room(folder: Path, needed: int, waiting: int, total: int) -> None:
-    """Say what will be written, and refuse if the disk has no room for it.
+    """Print what will be written, and refuse if the disk has no room for it.
 
     Raises:
         UserError: more is needed than there is, with both figures.

@@ -1,4 +1,4 @@
-"""Work that is done side by side, in processes of this machine."""
+"""Parallel work in processes of this machine."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 class ProcessDied(UserError):
-    """One of the processes has ended, as no error ends them: it was killed, or what it called took it down."""
+    """One of the processes has died: it was killed, or it crashed."""
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> I
     """
     pool = ProcessPoolExecutor(min(num_cores(), len(items)), get_context("fork"), begin)
     try:
-        with unheard():
+        with ignoring_interrupts():
             numbers = {pool.submit(function, item): number for number, item in enumerate(items)}
         yield ((numbers[future], future.result()) for future in as_completed(numbers))
     except BrokenProcessPool as error:
@@ -49,7 +49,7 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> I
 
 
 def begin() -> None:
-    """What every process does first: end with the one that forked it, which may be killed, and compute by one thread.
+    """Initialise a process: it ends with its parent, which may be killed, and computes with one thread.
 
     The threads of OpenMP that its parent had are not there after a fork, but would be waited for.
     """
@@ -67,8 +67,8 @@ def begin() -> None:
 
 
 @contextmanager
-def unheard() -> Iterator[None]:
-    """Let processes that are forked in the block never hear ctrl-C: it is for the one that ends them."""
+def ignoring_interrupts() -> Iterator[None]:
+    """Fork processes in the block that ignore ctrl-C; the process that ends them handles it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

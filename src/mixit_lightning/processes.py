@@ -1,4 +1,4 @@
-"""The processes that work together: Lightning starts them on one machine, torchrun or srun on several."""
+"""The processes of one training: Lightning starts them on one machine, torchrun or srun on several."""
 
 import os
 import subprocess
@@ -75,7 +75,7 @@ def watch(others: "Sequence[subprocess.Popen[bytes]]") -> None:
 
 
 def leave() -> bool:
-    """Part from the other processes, where nothing is left to be computed together.
+    """Leave the process group, where nothing is left to be computed together.
 
     Without it, threads that the processes talk to each other by may be there still when Python ends, which aborts.
 
@@ -94,7 +94,7 @@ class Started(NamedTuple):
     by: str
     machines: int
     local: int
-    """Of each machine."""
+    """Processes per machine."""
 
     def put_into(self, settings: DictConfig) -> None:
         """Put the numbers into a config.
@@ -112,7 +112,7 @@ class Started(NamedTuple):
 
 
 def started_processes() -> Started | None:
-    """What torchrun or srun has started; None for a process of its own.
+    """Processes that torchrun or srun has started; None without either.
 
     Raises:
         UserError: srun was not told how many go on each machine.
@@ -153,12 +153,12 @@ def rank() -> int:
 
 
 def count() -> int:
-    """How many there are."""
+    """Number of processes."""
     return distributed.get_world_size() if together() else 1
 
 
 def wait() -> None:
-    """Wait for the others."""
+    """Wait for the other processes."""
     if together():
         distributed.barrier()
 

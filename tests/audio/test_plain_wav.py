@@ -24,7 +24,7 @@ def plain(tmp_path):
 
 
 @pytest.mark.parametrize(("start", "frames"), [(0, None), (0, LENGTH), (1, 3), (4000, None), (4999, 1), (5000, 0)])
-def test_a_stretch_is_what_libsndfile_gives(plain, start, frames):
+def test_a_segment_is_what_libsndfile_gives(plain, start, frames):
     found = read_plain_wav(plain, start, frames)
     stop = None if frames is None else start + frames
     expected, _ = soundfile.read(str(plain), start=start, stop=stop, dtype="float32")

@@ -6,8 +6,8 @@ import pytest
 import soundfile
 
 from mixit_lightning.audio.resampling import resample
-from mixit_lightning.collection.crops import CropList, Cropped, active_blocks, as_recording, crop, read_stretch
-from mixit_lightning.collection.index import Heard
+from mixit_lightning.collection.crops import CropList, Cropped, active_blocks, as_recording, crop, read_segment
+from mixit_lightning.collection.index import AnalysedRecording
 from mixit_lightning.data.dynamic import REFERENCE_RMS
 from mixit_lightning.errors import UserError
 
@@ -22,15 +22,15 @@ def noise(seconds, seed=0, rate=RATE, scale=0.1):
 
 def recording(path, samples, rate=RATE):
     soundfile.write(path, samples, rate, subtype="FLOAT")
-    return as_recording(Heard(path.name, path, surveyed(path)))
+    return as_recording(AnalysedRecording(path.name, path, surveyed(path)))
 
 
-def test_a_stretch_is_what_lies_there_with_silence_around(tmp_path):
+def test_a_segment_is_what_lies_there_with_silence_around(tmp_path):
     samples = noise(1).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", np.stack([0 * samples, samples], axis=1), RATE, subtype="FLOAT")
 
     def read(start, length, within=(0, RATE)):
-        return read_stretch(tmp_path / "a.wav", 1, RATE, start, within, length, RATE)
+        return read_segment(tmp_path / "a.wav", 1, RATE, start, within, length, RATE)
 
     assert (read(2000, 1000) == samples[2000:3000]).all()
     assert (read(-1000, 2000) == np.concatenate([np.zeros(1000), samples[:1000]])).all()
@@ -41,19 +41,19 @@ def test_a_stretch_is_what_lies_there_with_silence_around(tmp_path):
 
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 24414, 32768, 44100, 44144, 48000, 48048, 96000])
 @pytest.mark.parametrize("to_rate", [8000, 16000])
-def test_a_stretch_has_the_length_that_was_asked_for_at_every_rate_and_speed(tmp_path, rate, to_rate):
+def test_a_segment_has_the_length_that_was_asked_for_at_every_rate_and_speed(tmp_path, rate, to_rate):
     samples = noise(2, rate=rate).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
     for speed in (0.8, 0.95, 1.0, 1.05, 1.25):
         for length in (1, 4001, to_rate):
-            found = read_stretch(tmp_path / "a.wav", 0, rate, rate // 5, (0, len(samples)), length, to_rate, speed)
+            found = read_segment(tmp_path / "a.wav", 0, rate, rate // 5, (0, len(samples)), length, to_rate, speed)
             assert len(found) == length and (length == 1 or found[-1] != 0)
 
 
-def test_a_stretch_at_another_rate_is_what_resampling_all_of_it_would_give(tmp_path):
+def test_a_segment_at_another_rate_is_what_resampling_all_of_it_would_give(tmp_path):
     samples = noise(1, rate=44100).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", samples, 44100, subtype="FLOAT")
-    found = read_stretch(tmp_path / "a.wav", 0, 44100, 8820, (0, 44100), 4001, RATE)
+    found = read_segment(tmp_path / "a.wav", 0, 44100, 8820, (0, 44100), 4001, RATE)
     expected = resample(samples, 44100, RATE)[1600:5601]
     # But for the filter's reach at both ends.
     assert np.abs(found - expected)[20:-20].max() < 1e-5
@@ -64,7 +64,7 @@ def test_what_is_played_faster_is_higher_and_begins_at_the_same_place(tmp_path, 
     time = np.arange(4 * 16000) / 16000
     soundfile.write(tmp_path / "a.wav", np.sin(2 * np.pi * 500 * time) * (time >= 2), 16000, subtype="FLOAT")
     start = round(16000 * (2 - 0.5 * speed))
-    found = read_stretch(tmp_path / "a.wav", 0, 16000, start, (0, 64000), RATE, RATE, speed)
+    found = read_segment(tmp_path / "a.wav", 0, 16000, start, (0, 64000), RATE, RATE, speed)
     spectrum = np.abs(np.fft.rfft(found[4000:8000] * np.hanning(4000)))
     assert spectrum.argmax() * RATE / 4000 == pytest.approx(500 * speed, abs=2)
     assert np.abs(found[:3980]).max() < 0.05 < np.abs(found[4000:4020]).max()
@@ -75,7 +75,7 @@ def test_a_recording_that_is_gone_or_spoilt_is_named(tmp_path):
     soundfile.write(path, np.full(RATE, np.nan), RATE, subtype="FLOAT")
 
     def read(end=RATE):
-        return read_stretch(path, 0, RATE, 0, (0, end), 2 * RATE, RATE)
+        return read_segment(path, 0, RATE, 0, (0, end), 2 * RATE, RATE)
 
     with pytest.raises(UserError, match=r"a\.wav: holds samples that are not finite"):
         read()
@@ -141,7 +141,7 @@ def wave(value, seconds):
 @pytest.mark.parametrize("seconds", [1, 3])
 def test_a_crop_of_a_part_stays_inside_the_part(tmp_path, seconds):
     samples = np.concatenate([wave(0.1, 1), wave(0.2, 2), wave(0.3, 1)])
-    part = recording(tmp_path / "a.wav", samples).part(0.25, 0.75)
+    part = recording(tmp_path / "a.wav", samples).between(0.25, 0.75)
     channel = part.channels[0]
     assert part.active_seconds == pytest.approx(2.0)
     for block, place in itertools.product((10, 29), (0, 1)):
@@ -151,7 +151,7 @@ def test_a_crop_of_a_part_stays_inside_the_part(tmp_path, seconds):
 
 def test_parts_have_no_block_in_common(tmp_path):
     whole = recording(tmp_path / "a.wav", noise(1.23))
-    parts = [whole.part(0, 0.37).channels[0], whole.part(0.37, 1).channels[0]]
+    parts = [whole.between(0, 0.37).channels[0], whole.between(0.37, 1).channels[0]]
     assert parts[0].end == parts[1].first and not set(parts[0].active) & set(parts[1].active)
 
 

@@ -37,25 +37,25 @@ def write_film(path, samples):
 
 
 def names(index):
-    return [heard.name for heard in index.heard]
+    return [one.name for one in index.recordings]
 
 
 class Log:
-    """Names of the files that were listened to, in whatever process."""
+    """Names of the files that were analysed, in whatever process."""
 
     def __init__(self, path):
         self.path = path
 
     def take(self):
-        """What was listened to since the last time."""
+        """What was analysed since the last time."""
         names = sorted(self.path.read_text().split()) if self.path.exists() else []
         self.path.unlink(missing_ok=True)
         return names
 
 
 @pytest.fixture
-def listened(monkeypatch, tmp_path):
-    log, survey = Log(tmp_path / "listened"), module.survey
+def analysed(monkeypatch, tmp_path):
+    log, survey = Log(tmp_path / "analysed"), module.survey
 
     def logged(path, sound):
         with log.path.open("a") as lines:
@@ -66,22 +66,22 @@ def listened(monkeypatch, tmp_path):
     return log
 
 
-def test_an_index_is_built_once_and_kept_up_to_date(root, tmp_path, listened, capfd):
+def test_an_index_is_built_once_and_kept_up_to_date(root, tmp_path, analysed, capfd):
     first = index_recordings(root, tmp_path / "index")
-    assert names(first) == ["a.wav", "b.flac", "below/c.ogg"] and listened.take() == ["a.wav", "b.flac", "c.ogg"]
+    assert names(first) == ["a.wav", "b.flac", "below/c.ogg"] and analysed.take() == ["a.wav", "b.flac", "c.ogg"]
     out, err = capfd.readouterr()
-    assert "Listening: 3 of 3" in err and not out
+    assert "Scanning: 3 of 3" in err and not out
     again = index_recordings(root, tmp_path / "index")
-    assert not listened.take()
-    for one, other in zip(first.heard, again.heard, strict=True):
+    assert not analysed.take()
+    for one, other in zip(first.recordings, again.recordings, strict=True):
         assert one.path == other.path and (one.survey.levels == other.survey.levels).all()
         assert one.survey._replace(levels=None) == other.survey._replace(levels=None)
     write(root / "b.flac", 7, 1.0)
     write(root / "d.wav", 8)
     (root / "a.wav").unlink()
     changed = index_recordings(root, tmp_path / "index")
-    assert listened.take() == ["b.flac", "d.wav"] and names(changed) == ["b.flac", "below/c.ogg", "d.wav"]
-    assert changed.heard[0].survey.seconds == 1.0
+    assert analysed.take() == ["b.flac", "d.wav"] and names(changed) == ["b.flac", "below/c.ogg", "d.wav"]
+    assert changed.recordings[0].survey.seconds == 1.0
 
 
 def test_nothing_is_written_among_the_recordings(root, tmp_path):
@@ -90,21 +90,21 @@ def test_nothing_is_written_among_the_recordings(root, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 
-def test_what_was_heard_before_a_stop_is_not_heard_again(root, tmp_path, listened, monkeypatch):
+def test_what_was_analysed_before_a_stop_is_not_analysed_again(root, tmp_path, analysed, monkeypatch):
     def stopped(*arguments):
-        for number, found in enumerate(listen_to_all(*arguments)):
+        for number, found in enumerate(analyse_all(*arguments)):
             if number == 2:
                 raise KeyboardInterrupt
             yield found
 
-    listen_to_all = module.listen_to_all
-    monkeypatch.setattr(module, "listen_to_all", stopped)
+    analyse_all = module.analyse_all
+    monkeypatch.setattr(module, "analyse_all", stopped)
     with pytest.raises(KeyboardInterrupt):
         index_recordings(root, tmp_path / "index")
-    monkeypatch.setattr(module, "listen_to_all", listen_to_all)
-    listened.take()
-    assert len(index_recordings(root, tmp_path / "index").heard) == 3
-    assert len(listened.take()) == 1
+    monkeypatch.setattr(module, "analyse_all", analyse_all)
+    analysed.take()
+    assert len(index_recordings(root, tmp_path / "index").recordings) == 3
+    assert len(analysed.take()) == 1
 
 
 def test_problems_are_kept_with_their_reason(root, tmp_path):
@@ -163,40 +163,40 @@ def test_a_fingerprint_is_of_what_the_recordings_hold(root, tmp_path):
     assert index_recordings(root, tmp_path / "index").fingerprint != first
 
 
-def test_other_versions_and_later_changes_are_heard_again(root, tmp_path, listened, monkeypatch):
+def test_other_versions_and_later_changes_are_analysed_again(root, tmp_path, analysed, monkeypatch):
     index_recordings(root, tmp_path / "index")
-    listened.take()
+    analysed.take()
     size = (root / "a.wav").stat().st_size
     write(root / "a.wav", 3)
     assert (root / "a.wav").stat().st_size == size  # the time alone tells
     os.utime(root / "a.wav", (1, 1))
     index_recordings(root, tmp_path / "index")
-    assert listened.take() == ["a.wav"]
+    assert analysed.take() == ["a.wav"]
     monkeypatch.setattr(module, "VERSION", 99)
     index_recordings(root, tmp_path / "index")
-    assert len(listened.take()) == 3
+    assert len(analysed.take()) == 3
 
 
 def test_two_can_open_an_index_at_once(root, tmp_path, monkeypatch):
-    """While one listens, another may read and write."""
+    """While one process scans, another may read and write."""
 
     def meanwhile(*arguments):
-        for number, found in enumerate(listen_to_all(*arguments)):
+        for number, found in enumerate(analyse_all(*arguments)):
             yield found
             if number == 0:
                 with monkeypatch.context() as patch:
-                    patch.setattr(module, "listen_to_all", listen_to_all)
-                    assert len(index_recordings(root, tmp_path / "index").heard) == 3
+                    patch.setattr(module, "analyse_all", analyse_all)
+                    assert len(index_recordings(root, tmp_path / "index").recordings) == 3
 
-    listen_to_all = module.listen_to_all
-    monkeypatch.setattr(module, "listen_to_all", meanwhile)
-    assert len(index_recordings(root, tmp_path / "index").heard) == 3
+    analyse_all = module.analyse_all
+    monkeypatch.setattr(module, "analyse_all", meanwhile)
+    assert len(index_recordings(root, tmp_path / "index").recordings) == 3
 
 
 def test_sound_tracks_are_decoded_beside_the_index(root, tmp_path):
     samples = (1000 * np.random.default_rng(0).standard_normal(RATE)).astype(np.int16)
     write_film(root / "film.mkv", samples)
-    film = next(heard for heard in index_recordings(root, tmp_path / "index").heard if heard.name == "film.mkv")
+    film = next(one for one in index_recordings(root, tmp_path / "index").recordings if one.name == "film.mkv")
     assert film.path.is_relative_to(tmp_path / "index")
     assert (soundfile.read(film.path, dtype="int16")[0] == samples).all()
     film.path.unlink()  # somebody tidied up

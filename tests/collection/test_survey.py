@@ -30,12 +30,12 @@ def test_levels_are_those_of_every_block_of_every_channel(tmp_path):
     assert not found.remarks and found.clipped == 0
 
 
-def test_pieces_leave_no_trace(tmp_path, monkeypatch):
+def test_blocks_leave_no_trace(tmp_path, monkeypatch):
     samples = np.random.default_rng(0).uniform(-1.2, 1.2, (round(2.55 * RATE), 2))
     samples[3990:4020] = 1.0  # a run at full scale across a border of pieces would be counted in both
     path = write(tmp_path / "a.flac", samples.clip(-1, 1), subtype="PCM_16")
     whole = survey(path)
-    monkeypatch.setattr(module, "PIECE", 0.7)
+    monkeypatch.setattr(module, "READ_SECONDS", 0.7)
     pieces = survey(path)
     assert (pieces.levels == whole.levels).all() and pieces.digest == whole.digest
     assert pieces.clipped == pytest.approx(whole.clipped, rel=0.02)

@@ -38,7 +38,7 @@ def rows_of(folder, sample_rate=8000):
 
 
 def start_of(item):
-    """Place of the stretch, read off the first reference."""
+    """Place of the crop, read off the first reference."""
     row, place = divmod(float(item.references[0, 0]) * 64, 64)
     assert f"{int(row):02}" == item.name
     return int(place)
@@ -114,7 +114,7 @@ def test_which_rows_are_labelled_depends_on_the_seed_alone(folder):
     rows = rows_of(folder)
 
     def labelled(seed, length=4):
-        return {row.name for row in PreparedMixtures(rows, length, 0.5, seed).parts[True]}
+        return {row.name for row in PreparedMixtures(rows, length, 0.5, seed).rows_of[True]}
 
     assert labelled(0) == labelled(0, length=6) != labelled(1)
 
@@ -137,7 +137,7 @@ def test_unlabelled_mixtures_open_no_source_file(folder):
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_only_the_stretch_is_read(folder, labelled, monkeypatch):
+def test_only_the_crop_is_read(folder, labelled, monkeypatch):
     asked = []
     read = prepared.read
     monkeypatch.setattr(prepared, "read", lambda *call: (asked.append(call), read(*call))[1])
@@ -145,7 +145,7 @@ def test_only_the_stretch_is_read(folder, labelled, monkeypatch):
     assert [frames for _, _, frames in asked] == [4] * (3 if labelled else 1)
 
 
-def test_stretches_are_of_the_same_place_in_mixture_and_references_and_anywhere(folder):
+def test_crops_are_of_the_same_place_in_mixture_and_references_and_anywhere(folder):
     mixtures = PreparedMixtures(rows_of(folder), FRAMES - 2, 1.0)
     starts = Counter()
     for number in range(150):
@@ -159,7 +159,7 @@ def test_stretches_are_of_the_same_place_in_mixture_and_references_and_anywhere(
     assert sorted(starts) == [0, 1, 2] and min(starts.values()) > 25
 
 
-def test_a_number_is_a_stretch_whatever_was_drawn_before(folder):
+def test_a_number_is_a_crop_whatever_was_drawn_before(folder):
     one, other = (PreparedMixtures(rows_of(folder), 4, 0.5, seed=2) for _ in range(2))
     for labelled in (True, False):
         forwards = [one.draw(number, labelled=labelled) for number in range(30)]

@@ -127,13 +127,13 @@ def test_names_that_do_not_tell_the_speakers_are_refused_for_mixing_anew(folder)
         TwoFolders(folder, dynamic=True)
 
 
-def test_a_share_of_the_training_mixtures_is_the_same_for_every_seed_and_nothing_else_is_heard(folder):
-    def heard(**settings):
+def test_a_share_of_the_training_mixtures_is_the_same_for_every_seed_and_nothing_else_is_read(folder):
+    def names_drawn(**settings):
         module = TwoFolders(folder, train_share=0.25, **settings)
         return {module.training.draw(number, labelled=False).name for number in range(60)}
 
-    few = heard(seed=0)
-    assert len(few) == ROWS // 4 and few == heard(seed=1)
+    few = names_drawn(seed=0)
+    assert len(few) == ROWS // 4 and few == names_drawn(seed=1)
     assert len(TwoFolders(folder, train_share=0.25).evaluation["test"]) == ROWS
     dynamic = TwoFolders(folder, train_share=0.25, dynamic=True)
     assert {row.name for row in dynamic.training_rows()} == few

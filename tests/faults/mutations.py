@@ -1,4 +1,4 @@
-"""Files as strangers may send them: valid ones, changed in ways that are a function of a number alone."""
+"""Untrusted files: valid ones, changed in ways that are a function of a number alone."""
 
 import copy
 import io

@@ -34,7 +34,7 @@ def trained(place: Path) -> list[str]:
     return TRAIN
 
 
-def listened(place: Path) -> list[str]:
+def scanned(place: Path) -> list[str]:
     make_recordings(place / "own", 200)
     return ["doctor", "recipe=own-recordings", "data=own", "runs=out"]
 
@@ -47,7 +47,7 @@ def packed(place: Path) -> list[str]:
 COMMANDS: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "train": (trained, "runs"),
     "prepare": (prepared, "out"),
-    "doctor": (listened, "none"),
+    "doctor": (scanned, "none"),
     "shard": (packed, "out"),
 }
 """Makes what a command reads and gives its words; and where its files are that are to be compared."""

@@ -1,4 +1,4 @@
-"""Five hundred files that strangers may have spoiled: one line each that names the file, and nothing worse."""
+"""Five hundred untrusted files: each gives one line that names the file, and nothing worse."""
 
 import hashlib
 import json
@@ -369,7 +369,7 @@ def filled(words: list[str], stands: dict[str, str]) -> list[str]:
 
 
 @pytest.mark.parametrize(("kind", "number"), parameters())
-def test_what_strangers_spoiled_is_said_in_one_line(request, worker, valid, tmp_path, kind, number):
+def test_an_untrusted_file_is_reported_in_one_line(request, worker, valid, tmp_path, kind, number):
     place = tmp_path / "a" / "b" / "c"
     place.mkdir(parents=True)
     rng = generator(kind, number)

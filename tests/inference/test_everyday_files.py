@@ -320,11 +320,11 @@ def test_loud_outputs_are_clipped_and_counted(separate, shares, tmp_path, suffix
     soundfile.write(tmp_path / f"a.{suffix}", samples, 8000, subtype=subtype, format=kind)
     status, summary = separate(tmp_path / f"a.{suffix}", tmp_path / "out", "silent=keep", "format=same")
     assert status == 0
-    heard = soundfile.read(tmp_path / f"a.{suffix}")[0]
-    assert summary["recordings"][0]["clipped"] == pytest.approx((np.abs(3 * heard) >= 1).sum(), abs=40)
+    recorded = soundfile.read(tmp_path / f"a.{suffix}")[0]
+    assert summary["recordings"][0]["clipped"] == pytest.approx((np.abs(3 * recorded) >= 1).sum(), abs=40)
     output, _ = soundfile.read(tmp_path / "out" / "a" / f"output_1.{suffix}")
-    size = min(len(output), len(heard))  # ADPCM pads its last block
-    assert np.abs(output[:size] - np.clip(3 * heard[:size], -1, 1)).max() < 0.2
+    size = min(len(output), len(recorded))  # ADPCM pads its last block
+    assert np.abs(output[:size] - np.clip(3 * recorded[:size], -1, 1)).max() < 0.2
 
 
 # 14. One rule for what a recording is.

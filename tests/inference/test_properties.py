@@ -119,9 +119,9 @@ def test_outputs_have_the_form_of_their_recording_and_add_up_to_it(checkpoint, t
             assert (rate, samples.shape[1], len(samples)) == (info.samplerate, info.channels, info.frames)
             outputs.append(samples)
         assert len(outputs) == OUTPUTS
-        heard, _ = soundfile.read(path, always_2d=True)
+        decoded, _ = soundfile.read(path, always_2d=True)
         step = STEP.get(info.subtype, 0.0)
-        assert np.abs(sum(outputs) - heard).max() <= OUTPUTS * step / 2 + 2e-6 * np.abs(heard).max()
-        assert abs(len(heard) - len(original)) <= (2400 if path.suffix == ".mp3" else 1)
+        assert np.abs(sum(outputs) - decoded).max() <= OUTPUTS * step / 2 + 2e-6 * np.abs(decoded).max()
+        assert abs(len(decoded) - len(original)) <= (2400 if path.suffix == ".mp3" else 1)
         if len(original) > 2000:
             assert lag(sum(outputs)[:, 0], original[:, 0]) == 0

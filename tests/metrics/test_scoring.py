@@ -15,7 +15,7 @@ BLOCK = 100
 
 
 def block(place, amplitude=1.0):
-    """A constant in one of five stretches: signals in different stretches are orthogonal."""
+    """A constant in one of five segments: signals in different segments are orthogonal."""
     signal = torch.zeros(5 * BLOCK)
     signal[place * BLOCK : (place + 1) * BLOCK] = amplitude
     return signal

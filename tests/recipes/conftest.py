@@ -56,7 +56,7 @@ def make_two_speakers(folder: Path, sample_rate: int, mode: str) -> Path:
     for split_number, (split, count) in enumerate({"tr": 4, "cv": 2, "tt": 2}.items()):
         for number in range(count):
             seed = 100 * split_number + 2 * number
-            seconds = 0.45 + 0.1 * number  # one is shorter than the stretches
+            seconds = 0.45 + 0.1 * number  # one is shorter than the crops
             first, second = (syllables(seed + k, seconds, sample_rate) for k in range(2))
             name = f"{seed:03}c0001_1.5_{seed + 1:03}c0001_-1.5"
             if mode == "max":

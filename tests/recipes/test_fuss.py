@@ -69,8 +69,8 @@ def test_recombined_mixtures_have_one_background_and_foregrounds_of_other_exampl
             assert len(item.references) == len(used)
             background = samples_of(next(row for row in rows if row.name == used[0]).references[0])
             starts = (background == item.references[0][0]).nonzero().flatten().tolist()
-            stretches = [background[start : start + 8000] for start in starts]
-            assert any(torch.equal(stretch, item.references[0]) for stretch in stretches)  # at its level
+            crops = [background[start : start + 8000] for start in starts]
+            assert any(torch.equal(crop, item.references[0]) for crop in crops)  # at its level
         else:
             assert len(item.references) == 0
     assert counts <= {len(row.references) for row in rows} and len(counts) > 1
@@ -187,9 +187,9 @@ def test_foregrounds_are_above_their_background_by_the_range(tmp_path):
     ratios = []
     for background in (tmp_path / "data").rglob("background0_sound.wav"):
         for foreground in background.parent.glob("foreground*.wav"):
-            heard = integers(foreground)
-            heard = heard[heard != 0]
-            ratios.append(10 * np.log10(np.mean(heard**2) / np.mean(integers(background) ** 2)))
+            sounding = integers(foreground)
+            sounding = sounding[sounding != 0]
+            ratios.append(10 * np.log10(np.mean(sounding**2) / np.mean(integers(background) ** 2)))
     assert len(ratios) > 20 and 2.9 < min(ratios) < 4 and 8 < max(ratios) < 9.1
 
 

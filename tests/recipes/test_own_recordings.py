@@ -42,16 +42,16 @@ def names(recordings):
 
 
 def test_whole_recordings_are_held_out_by_what_they_hold(own, prepared, tmp_path):
-    parts = prepared(own).parts
-    assert [len(parts[split]) for split in ("train", "valid", "test")] == [11, 2, 2]
-    assert len(set.union(*map(names, parts.values()))) == 15
+    splits = prepared(own).splits
+    assert [len(splits[split]) for split in ("train", "valid", "test")] == [11, 2, 2]
+    assert len(set.union(*map(names, splits.values()))) == 15
     # Other names and places change nothing.
     renamed = tmp_path / "renamed"
     for path in own.glob("day*/*"):
         renamed.mkdir(exist_ok=True)
         shutil.copy(path, renamed / f"x{path.stem}{path.suffix}")
-    again = prepared(renamed).parts
-    for split, recordings in parts.items():
+    again = prepared(renamed).splits
+    for split, recordings in splits.items():
         assert names(again[split]) == {f"x{name.rpartition('/')[2]}" for name in names(recordings)}
 
 
@@ -59,8 +59,8 @@ def test_a_recording_with_most_of_the_time_is_trained_on(own, prepared, tmp_path
     folder = shutil.copytree(own, tmp_path / "own")
     for seed in range(4):
         write(folder / "long.wav", syllables(seed, 30, 16000), 16000)
-        parts = prepared(folder).parts
-        assert "long.wav" in names(parts["train"])
+        splits = prepared(folder).splits
+        assert "long.wav" in names(splits["train"])
 
 
 def test_the_ends_of_few_recordings_are_held_out(prepared, tmp_path):
@@ -68,10 +68,10 @@ def test_the_ends_of_few_recordings_are_held_out(prepared, tmp_path):
     for number in range(2):
         write(folder / f"{number}.wav", syllables(number, 40, 16000), 16000)
     datamodule = prepared(folder, "datamodule.duration=2")
-    parts = datamodule.parts
+    splits = datamodule.splits
     for split, (first, last) in {"train": (0, 320), "valid": (320, 360), "test": (360, 400)}.items():
-        assert names(parts[split]) == {"0.wav", "1.wav"}
-        for recording in parts[split]:
+        assert names(splits[split]) == {"0.wav", "1.wav"}
+        for recording in splits[split]:
             (channel,) = recording.channels
             assert (channel.first, channel.end) == (first * 1600, last * 1600)
     for number in range(50):
@@ -151,8 +151,8 @@ def test_one_command_from_a_folder_to_separated_files(own, tmp_path, capsys):
     assert out.count("odd/letter.wav") == 1  # once is enough
     separated = sorted(path.parent.relative_to(target).as_posix() for path in target.rglob("separation.json"))
     assert len(separated) == 19 and "day1/14" in separated and "odd/silent" in separated
-    parts = [soundfile.read(path, always_2d=True)[0] for path in sorted((target / "day0/01").glob("output_*.flac"))]
-    assert np.abs(sum(parts) - soundfile.read(own / "day0/01.flac", always_2d=True)[0]).max() < 1e-4
+    splits = [soundfile.read(path, always_2d=True)[0] for path in sorted((target / "day0/01").glob("output_*.flac"))]
+    assert np.abs(sum(splits) - soundfile.read(own / "day0/01.flac", always_2d=True)[0]).max() < 1e-4
     results = json.loads(next(runs.glob("own-recordings/*/results.json")).read_text())
     assert list(results["metrics"]) == ["momi"] and np.isfinite(results["metrics"]["momi"])
     assert results["selection_rule"].count(":") == 1  # that of the only figure
@@ -193,9 +193,9 @@ def test_labelled_recordings_join(own, labelled, prepared, run):
         assert mixture.references.shape == (2, 32000)
         assert torch.equal(mixture.references.sum(0), mixture.mixture)
         assert mixture.mixture.square().mean().sqrt().item() == pytest.approx(0.05, rel=1e-3)
-        stretches = mixture.references / mixture.references[0].abs().max()
+        crops = mixture.references / mixture.references[0].abs().max()
         first = torch.from_numpy(soundfile.read(labelled / "s1" / f"{mixture.name[0]}.wav", dtype="float32")[0])
-        assert torch.allclose(stretches[0], first / first.abs().max(), atol=1e-5)  # all of it: it has the crop's length
+        assert torch.allclose(crops[0], first / first.abs().max(), atol=1e-5)  # all of it: it has the crop's length
     batch = next(iter(datamodule.train_dataloader()))
     assert batch.references.shape[:2] == (4, 2) and batch.mixtures.shape == (12, 32000)
     lists = ["datamodule.validation_count=2", "datamodule.test_count=4"]

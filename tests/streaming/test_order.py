@@ -50,7 +50,7 @@ def test_only_a_window_and_the_next_are_needed():
     order = Order(make([10] * 20, 50), 4, 2, 0)
     for first in range(0, 400, 40):
         assert len({order.segment(number)[0] for number in range(first, first + 40)}) == 4
-        window = order.place(first)
+        window = order.window_of(first)
         assert {order.segment(number)[0] for number in range(first, first + 40)} == set(order.shards(*window).tolist())
         following = {order.segment(number)[0] for number in range(first + 40, first + 80)}
         assert following == set(order.shards(*order.after(*window)).tolist())

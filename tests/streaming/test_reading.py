@@ -1,4 +1,4 @@
-"""Shards from strangers: whatever they hold is refused with a message, and does nothing."""
+"""Untrusted shards: whatever they hold is refused with a message, and does nothing."""
 
 import hashlib
 import json
@@ -91,7 +91,7 @@ def test_columns_that_are_others_or_compressed(tmp_path):
         ShardFile(write(tmp_path / "code.parquet", {"code": b"x"}, columns=others), 8000, 1)
     path = tmp_path / "two.parquet"
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row(), row()], schema(8000)), path, compression="NONE")
-    with pytest.raises(UserError, match="not a row each"):
+    with pytest.raises(UserError, match="one row per group"):
         ShardFile(path, 8000, 2)
     with pytest.raises(UserError, match="has 1 rows where the catalogue says 2"):
         ShardFile(write(tmp_path / "few.parquet", row()), 8000, 2)

@@ -1,4 +1,4 @@
-"""What counts as a recording, and finding all of them below a folder."""
+"""Which files count as recordings, and finding all of them below a folder."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ CONTAINERS = (".mp4", ".m4a", ".mkv", ".mov", ".webm", ".avi")
 """Endings of recordings, in small or capital letters; a single file may be called anything."""
 
 RECORD = "separation.json"
-"""In a folder of outputs of `mixit separate`: what was separated into which files, by what and how."""
+"""Record in a folder of outputs of `mixit separate`: what was separated into which files, by what and how."""
 
 
 def is_recording(name: str) -> bool:
@@ -36,15 +36,15 @@ def files_below(folder: Path) -> list[tuple[Path, str]]:
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, str]]:
-    """The same in any order."""
+    """The same as `files_below`, in any order."""
     seen = set()
     unlisted: list[OSError] = []
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=unlisted.append):
-        place = os.path.realpath(parent)
-        if place in seen or {"config.yaml", "checkpoints"} <= {*names, *folders}:  # links may lead in a circle
+        real = os.path.realpath(parent)
+        if real in seen or {"config.yaml", "checkpoints"} <= {*names, *folders}:  # links may lead in a circle
             folders.clear()
             continue
-        seen.add(place)
+        seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
         outputs = outputs_in(Path(parent))
         for name in names:
@@ -57,7 +57,7 @@ def walk(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def why_not(name: str) -> str:
-    """Why a file is no recording; nothing if it is one."""
+    """Reason why a file is not a recording; empty if it is one."""
     if name.startswith("."):
         return "is hidden"
     return "" if is_recording(name) else "is not named like a recording"

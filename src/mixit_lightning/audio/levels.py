@@ -1,4 +1,4 @@
-"""Full scale: where the samples of a file end, and how many of them stand there in a row."""
+"""Full scale: the highest sample value of a file, and counting clipped samples."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ BITS = {
     "ALAC_24": 24,
     "ALAC_32": 32,
 }
-"""Of the kinds of samples that are whole numbers, as libsndfile calls them: they are stored without loss."""
+"""Bits of the integer sample formats, as libsndfile calls them: they are stored without loss."""
 
 FLOATS = ("FLOAT", "DOUBLE")
 """Kinds of samples that have no full scale, and are stored without loss."""
@@ -25,7 +25,7 @@ UNLIMITED = ("VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"
 """Kinds of samples that may be of any size: lossy ones are decoded to floats."""
 
 CLIPPED_SHARE = 1e-3
-"""Of the samples, at full scale; fewer cannot be noticed, and a peak or two is clipped in the standard sets as well."""
+"""Share of samples at full scale; less is inaudible, and the standard sets have a few clipped peaks as well."""
 
 
 def full_scale(subtype: str) -> float:
@@ -42,7 +42,7 @@ def full_scale(subtype: str) -> float:
 
 
 def clipped_samples(samples: np.ndarray, highest: float) -> int:
-    """How many samples of `(time, ...)` stand at full scale in runs of three or more along time."""
+    """Number of samples of `(time, ...)` that stand at full scale in runs of three or more along time."""
     full = np.abs(samples) >= highest
     if full.sum() < 3:
         return 0

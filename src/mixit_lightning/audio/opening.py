@@ -43,13 +43,13 @@ class Sound:
     """A recording that is open at its beginning."""
 
     file: soundfile.SoundFile
-    """Of known length: the recording itself, or what it was decoded to."""
+    """A file of known length: the recording itself, or what it was decoded to."""
     format: str
-    """Of the recording, as libsndfile calls it."""
+    """Format of the recording, as libsndfile calls it."""
     subtype: str
     """The kind of samples of the recording, as libsndfile calls it."""
     remarks: list[str] = field(default_factory=list)
-    """What to know about it, such as that its end is missing."""
+    """Warnings about it, such as that its end is missing."""
     decoded: bool = False
     """Whether `file` is what it was decoded to."""
 
@@ -121,7 +121,7 @@ def is_whole(path: Path, file: soundfile.SoundFile) -> bool:
 
 
 class Header(NamedTuple):
-    """What a file says of itself."""
+    """Length and sample rate from a file's header."""
 
     frames: int
     sample_rate: int

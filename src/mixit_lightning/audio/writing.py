@@ -107,8 +107,8 @@ class OutputFiles:
         self.files: list[soundfile.SoundFile] = []
         with explained(paths[0].parent):
             for path in paths:
-                place = os.fsencode(path)  # as a name may be in any encoding
-                self.files.append(soundfile.SoundFile(place, "w", sample_rate, channels, subtype, format=kind))
+                name = os.fsencode(path)  # as a name may be in any encoding
+                self.files.append(soundfile.SoundFile(name, "w", sample_rate, channels, subtype, format=kind))
 
     def write(self, outputs: np.ndarray, total: np.ndarray) -> None:
         """Write the next samples.
@@ -152,7 +152,7 @@ class OutputFiles:
 
 @contextmanager
 def explained(folder: Path) -> Iterator[None]:
-    """Say it where libsndfile cannot write into a folder, of which it does not tell why.
+    """Raise a clear error where libsndfile cannot write into a folder; it does not tell why.
 
     Raises:
         CannotWrite: instead of its error.

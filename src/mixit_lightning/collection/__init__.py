@@ -1,1 +1,1 @@
-"""A folder of recordings of which nothing is known: index, crops, held-out split, proposed settings, report."""
+"""A folder of unlabelled recordings: index, crops, held-out split, proposed settings, report."""

@@ -1,4 +1,4 @@
-"""Crops of recordings of any length: long and short ones are heard fairly, and silence is passed over."""
+"""Crops of recordings of any length, for training and evaluation; silence is passed over."""
 
 import os
 from collections.abc import Sequence
@@ -14,26 +14,26 @@ from ..data.dynamic import REFERENCE_RMS
 from ..data.mixture import Mixture, generator, unlabelled
 from ..data.recordings import check_speeds
 from ..errors import UserError
-from .index import Heard
+from .index import AnalysedRecording
 
 SILENT = -70
-"""dB of full scale, above which a recording has something in it."""
+"""dB of full scale; blocks below are silent."""
 
 RANGE = 40
-"""dB below its loud parts, down to which a recording counts as active."""
+"""dB below the loud blocks of a recording, down to which a block counts as active."""
 
 LOUD = 95
-"""Percentile of the blocks that have something in them: the loud parts."""
+"""Percentile of the levels of blocks that are not silent: the loud blocks."""
 
 FLOOR = 10
-"""Percentile of the same: the background."""
+"""Percentile of the levels of active blocks: the background."""
 
 ABOVE_FLOOR = 6
-"""dB above the background, from which on something is heard besides."""
+"""dB above the background, above which a block counts as an event."""
 
 
 class Channel(NamedTuple):
-    """One channel of a recording that is not silent, or a part of it in time. Times are samples of the recording."""
+    """One channel of a recording that is not silent, or a span of it. Times are samples of the recording."""
 
     path: Path
     number: int
@@ -43,14 +43,14 @@ class Channel(NamedTuple):
     block: int
     """Samples of a block."""
     active: np.ndarray
-    """Numbers of the blocks in which something can be heard."""
+    """Numbers of the active blocks, see `active_blocks`."""
     events: np.ndarray
-    """Those of them that stand out from the background; all of them where none does."""
+    """Active blocks that stand out from the background; all active blocks where none does."""
     rms: float
-    """Of the active blocks."""
+    """RMS of the active blocks."""
 
-    def part(self, start: float, end: float) -> "Channel":
-        """What lies between two shares of its time, in the blocks that are all inside."""
+    def between(self, start: float, end: float) -> "Channel":
+        """Restrict it to a span between two shares of its time; blocks must lie completely inside."""
         first, last = (self.first + round(share * (self.end - self.first)) for share in (start, end))
         active, events = (
             blocks[(blocks * self.block >= first) & ((blocks + 1) * self.block <= last)]
@@ -60,44 +60,44 @@ class Channel(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """The channels of one recording, or of a part of it in time, that are not silent."""
+    """The channels of one recording, or of a span of it, that are not silent."""
 
     name: str
     channels: tuple[Channel, ...]
 
     @property
     def active_seconds(self) -> float:
-        """Seconds in which something can be heard, in the mean over the channels."""
+        """Active seconds, averaged over the channels."""
         seconds = [len(channel.active) * channel.block / channel.sample_rate for channel in self.channels]
         return float(np.mean(seconds)) if seconds else 0.0
 
-    def part(self, start: float, end: float) -> "Recording":
-        """What lies between two shares of its time."""
-        parts = (channel.part(start, end) for channel in self.channels)
-        return self._replace(channels=tuple(part for part in parts if len(part.active)))
+    def between(self, start: float, end: float) -> "Recording":
+        """Restrict it to a span between two shares of its time."""
+        channels = (channel.between(start, end) for channel in self.channels)
+        return self._replace(channels=tuple(channel for channel in channels if len(channel.active)))
 
 
 def active_blocks(levels: np.ndarray) -> np.ndarray:
-    """Numbers of the blocks in which something can be heard, of levels `(block,)` in dB of full scale.
+    """Numbers of the active blocks, from levels `(block,)` in dB of full scale.
 
-    That is whatever lies above -70 dB and less than 40 dB below the loud parts; nothing where nothing does.
+    A block is active above -70 dB and less than 40 dB below the loud blocks.
     """
-    heard = levels[levels > SILENT]
-    if not len(heard):
+    sounding = levels[levels > SILENT]
+    if not len(sounding):
         return np.zeros(0, np.int32)
-    return np.flatnonzero(levels > max(SILENT, np.percentile(heard, LOUD) - RANGE)).astype(np.int32)
+    return np.flatnonzero(levels > max(SILENT, np.percentile(sounding, LOUD) - RANGE)).astype(np.int32)
 
 
-def as_recording(heard: Heard) -> Recording:
+def as_recording(analysed: AnalysedRecording) -> Recording:
     """The channels of an indexed recording that are not silent."""
-    survey, channels = heard.survey, []
+    survey, channels = analysed.survey, []
     for number, levels in enumerate(survey.levels):
         active = active_blocks(levels)
         if len(active):
             loud = active[levels[active] > np.percentile(levels[active], FLOOR) + ABOVE_FLOOR]
             channels.append(
                 Channel(
-                    path=heard.path,
+                    path=analysed.path,
                     number=number,
                     sample_rate=survey.sample_rate,
                     first=0,
@@ -108,10 +108,10 @@ def as_recording(heard: Heard) -> Recording:
                     rms=float(np.sqrt(np.mean(10 ** (levels[active].astype(float) / 10)))),
                 )
             )
-    return Recording(heard.name, tuple(channels))
+    return Recording(analysed.name, tuple(channels))
 
 
-def read_stretch(
+def read_segment(
     path: Path,
     channel: int,
     from_rate: int,
@@ -158,14 +158,16 @@ def span_of(length: int, sample_rate: int, from_rate: int, speed: float) -> int:
     return -(-length * rounded_rate(speed * from_rate) // rounded_rate(sample_rate))
 
 
-def crop(channel: Channel, block: int, place: float, length: int, sample_rate: int, speed: float = 1.0) -> np.ndarray:
-    """A crop `(time,)` of a channel that has a block in it, at RMS 1 of its recording's active parts.
+def crop(
+    channel: Channel, block: int, position: float, length: int, sample_rate: int, speed: float = 1.0
+) -> np.ndarray:
+    """A crop `(time,)` of a channel that has a block in it, at RMS 1 over its recording's active blocks.
 
     Args:
         channel: what to cut from; beyond it there is silence.
         block: number of the block.
-        place: where in the crop it lies, from 0 (at the end) to 1 (at the beginning), as far as the channel allows. A
-            channel that is shorter than the crop lies anywhere in it.
+        position: of the block in the crop, from 0 (at the end) to 1 (at the beginning), as far as the channel allows.
+            A channel that is shorter than the crop lies anywhere in it.
         length: samples of the crop.
         sample_rate: Hz, of the crop.
         speed: how many times as fast the recording is played.
@@ -176,30 +178,30 @@ def crop(channel: Channel, block: int, place: float, length: int, sample_rate: i
     span = span_of(length, sample_rate, channel.sample_rate, speed)
     latest = channel.end - span
     if latest < channel.first:
-        start = channel.first - round(place * (channel.first - latest))
+        start = channel.first - round(position * (channel.first - latest))
     else:
-        start = round(channel.block * block - (1 - place) * (span - channel.block))
+        start = round(channel.block * block - (1 - position) * (span - channel.block))
         start = min(max(start, channel.first), latest)
     within = (channel.first, channel.end)
-    samples = read_stretch(channel.path, channel.number, channel.sample_rate, start, within, length, sample_rate, speed)
+    samples = read_segment(channel.path, channel.number, channel.sample_rate, start, within, length, sample_rate, speed)
     return samples / channel.rms
 
 
 class Cropped:
     """Crops of recordings to train on, by number; those of one example come from different recordings.
 
-    Half of them are around a block in which something stands out from the background, half around any active one.
+    Half of them are around a block that stands out from the background, half around any active block.
 
     Args:
-        recordings: one or more; fewer than `num_mixtures` are parted in time.
+        recordings: one or more; fewer than `num_mixtures` are split in time.
         length: samples.
         sample_rate: Hz.
         num_mixtures: mixtures that are added up for one example.
-        fairness: a recording is drawn as often as its active time to this power: 0 hears every recording as often, 1
-            every second.
+        fairness: sampling exponent: a recording is drawn in proportion to its active time to this power; 0 draws every
+            recording equally often, 1 every active second.
         max_level: dB, up or down, of every crop beside the level that its recording has in the mean.
-        speeds: every crop is played at one of these, drawn at random, as if there were more recordings.
-        seed: crops of another seed are others.
+        speeds: factors of the speed perturbation; one is drawn at random for every crop.
+        seed: of the random crops.
     """
 
     def __init__(
@@ -215,8 +217,8 @@ class Cropped:
     ) -> None:
         check_speeds(speeds)
         if len(recordings) < num_mixtures:
-            parts = [(number / num_mixtures, (number + 1) / num_mixtures) for number in range(num_mixtures)]
-            recordings = [recording.part(*part) for recording in recordings for part in parts]
+            shares = [(number / num_mixtures, (number + 1) / num_mixtures) for number in range(num_mixtures)]
+            recordings = [recording.between(*share) for recording in recordings for share in shares]
         self.recordings = [recording for recording in recordings if recording.active_seconds]
         if len(self.recordings) < num_mixtures:
             raise UserError(f"there is too little to make mixtures of {num_mixtures} recordings of; add recordings")
@@ -231,7 +233,7 @@ class Cropped:
         self.seed = seed
 
     def draw(self, number: int, *, labelled: bool = False) -> Mixture:
-        """Crop of that number: channel and place are random, among those in which something can be heard.
+        """Crop of that number: its channel and position are random, among the active ones.
 
         Raises:
             UserError: a recording can no longer be read.
@@ -252,10 +254,10 @@ class Cropped:
         rng = generator(self.seed, 0, example)
         chosen: list[int] = []
         for _ in range(self.num_mixtures):
-            place = rng.random() * (1 - self.weights[chosen].sum())
-            for number in sorted(chosen):  # their part of the line is jumped over
-                place += self.weights[number] * (place >= self.upto[number] - self.weights[number])
-            number = int(np.searchsorted(self.upto, place, "right"))
+            point = rng.random() * (1 - self.weights[chosen].sum())
+            for number in sorted(chosen):  # their shares are skipped
+                point += self.weights[number] * (point >= self.upto[number] - self.weights[number])
+            number = int(np.searchsorted(self.upto, point, "right"))
             # Rounding may lead a hair beyond the end, or onto one that was chosen.
             others = (k for k in range(len(self.upto)) if k not in chosen)
             chosen.append(number if number < len(self.upto) and number not in chosen else next(others))
@@ -263,7 +265,7 @@ class Cropped:
 
 
 class CropList:
-    """A fixed list of crops, spread over the recordings and the time in which something can be heard in them.
+    """A fixed list of crops, spread over the recordings and their active time.
 
     Neighbours, which are added up to mixtures of mixtures, are half the list apart when it is sorted by recording and
     time: they come from one recording only where that has most of the list, and then lie far apart in it.
@@ -293,18 +295,18 @@ class CropList:
             )
         spread = sorted(((k + 0.5) / n, number) for number, n in enumerate(counts) for k in range(n))
         count = min(count, len(spread))
-        places = sorted(spread[k * len(spread) // count][::-1] for k in range(count))
+        positions = sorted(spread[k * len(spread) // count][::-1] for k in range(count))
         half = -(-count // 2)
-        self.places = [places[k // 2 + half * (k % 2)] for k in range(count)]
+        self.positions = [positions[k // 2 + half * (k % 2)] for k in range(count)]
         self.recordings = recordings
         self.length = length
         self.sample_rate = sample_rate
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.positions)
 
     def __getitem__(self, number: int) -> Mixture:
-        of, share = self.places[number]
+        of, share = self.positions[number]
         recording = self.recordings[of]
         channel = recording.channels[number % len(recording.channels)]
         block = int(channel.active[int(share * len(channel.active))])

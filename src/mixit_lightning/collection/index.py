@@ -1,4 +1,4 @@
-"""An index of a folder of recordings, built once: what was heard in each, or why it cannot be used."""
+"""An index of a folder of recordings, built once: what the scan found in each, or why it cannot be used."""
 
 import hashlib
 import json
@@ -18,24 +18,24 @@ from ..audio.opening import opened, reason
 from ..errors import UserError
 from ..pool import ProcessDied, side_by_side
 from ..progress import ProgressBar
-from .survey import PIECE, Survey, survey
+from .survey import READ_SECONDS, Survey, survey
 
 VERSION = 2
-"""Of what is kept; another one is built anew."""
+"""Version of the index; an index of another version is built anew."""
 
 COLUMNS = "name TEXT PRIMARY KEY, stamp TEXT, problem TEXT, facts TEXT, channels INT, levels BLOB, decoded INT"
 
 FACTS = {"frames": int, "sample_rate": int, "bands": list, "clipped": float, "remarks": list, "digest": str}
-"""Of a recording that was heard, as JSON."""
+"""Fields of a recording that are kept as JSON, and their types."""
 
 
-class Heard(NamedTuple):
-    """A recording that can be used."""
+class AnalysedRecording(NamedTuple):
+    """A recording that could be read, with the results of its analysis."""
 
     name: str
     """Path below the folder."""
     path: Path
-    """Of the samples: the recording, or what it was decoded to."""
+    """File of the samples: the recording, or what it was decoded to."""
     survey: Survey
 
 
@@ -43,21 +43,21 @@ class Index(NamedTuple):
     """All recordings of a folder."""
 
     root: Path
-    heard: list[Heard]
+    recordings: list[AnalysedRecording]
     problems: dict[str, str]
-    """By name: why a recording cannot be read."""
+    """Reasons why recordings cannot be read, by name."""
 
     @property
     def fingerprint(self) -> str:
         """Changes when a recording comes, goes or changes, and not with its name."""
-        return hashlib.sha256("\n".join(sorted(heard.survey.digest for heard in self.heard)).encode()).hexdigest()[:16]
+        return hashlib.sha256("\n".join(sorted(one.survey.digest for one in self.recordings)).encode()).hexdigest()[:16]
 
 
 def index_recordings(root: Path, folder: Path) -> Index:
-    """Listen to every recording below a folder that is new or has changed since it was last listened to.
+    """Analyse every recording below a folder that is new or has changed since it was last analysed.
 
-    What has been heard is written down at once, so that a call that was stopped goes on. Sound tracks of films, and
-    what else libsndfile does not read to its end, are decoded beside the index, so that any place is found quickly.
+    Each result is written at once, so that a call that was stopped goes on. Sound tracks of films, and
+    what else libsndfile does not read to its end, are decoded beside the index, so that seeking in them is fast.
 
     Args:
         root: of the recordings; nothing is written there.
@@ -79,7 +79,7 @@ def index_recordings(root: Path, folder: Path) -> Index:
     path = base.with_name(f"{base.name}.sqlite")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # What has been heard stands there at once; a power cut may spoil it, and then it is built again.
+        # Results are written at once; a power cut may damage the index, which is then built again.
         with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as book:
             book.execute("PRAGMA synchronous = OFF")
             refresh(book, root, base, list(filter(is_unicode, names)))
@@ -92,7 +92,7 @@ def index_recordings(root: Path, folder: Path) -> Index:
 
 
 def is_unicode(name: str) -> bool:
-    """Whether a name is one that can be written down."""
+    """Whether a name can be stored in the index."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -101,10 +101,10 @@ def is_unicode(name: str) -> bool:
 
 
 def refresh(book: sqlite3.Connection, root: Path, base: Path, names: list[str]) -> None:
-    """Listen to what is new or could not be read, and forget what is gone.
+    """Analyse new recordings and those that could not be read, and drop missing ones.
 
     Raises:
-        sqlite3.DataError: what is written down is damaged.
+        sqlite3.DataError: the index is damaged.
     """
     if book.execute("PRAGMA user_version").fetchone()[0] != VERSION:
         book.execute("DROP TABLE IF EXISTS recordings")
@@ -126,10 +126,10 @@ def refresh(book: sqlite3.Connection, root: Path, base: Path, names: list[str]) 
     fresh.sort(key=lambda name: -int(stamps[name].split()[0]))  # the largest first, so that no core waits for it
     if not fresh:
         return
-    with ProgressBar("Listening", len(fresh), aside=True) as progress:
-        for name, found in listen_to_all(root, base, fresh):
+    with ProgressBar("Scanning", len(fresh), aside=True) as progress:
+        for name, found in analyse_all(root, base, fresh):
             row: tuple[Any, ...] = (name, stamps[name], found, None, None, None, None)
-            if isinstance(found, Heard):
+            if isinstance(found, AnalysedRecording):
                 survey = found.survey
                 facts = {key: value for key, value in survey._asdict().items() if key != "levels"}
                 decoded = found.path != root / name
@@ -155,37 +155,37 @@ def stamp_of(path: Path) -> str:
     return f"{about.st_size} {about.st_mtime_ns}"
 
 
-def listen_to_all(root: Path, base: Path, names: list[str]) -> Iterator[tuple[str, Heard | str]]:
-    """Survey recordings on all cores, in the order in which they are done; a problem is its message.
+def analyse_all(root: Path, base: Path, names: list[str]) -> Iterator[tuple[str, AnalysedRecording | str]]:
+    """Analyse recordings on all cores, in the order in which they are done; a problem is given by its message.
 
-    A decoder that takes its process down takes its neighbours' down too: what was left is then done one by one.
+    If a decoder crashes its process, the whole pool ends; the remaining recordings are then analysed one by one.
     """
     left = set(names)
     try:
-        for name, found in listen_side_by_side(root, base, names):
+        for name, found in analyse_side_by_side(root, base, names):
             left.discard(name)
             yield name, found
     except ProcessDied:
         for name in sorted(left):
             try:
-                yield from listen_side_by_side(root, base, [name])
+                yield from analyse_side_by_side(root, base, [name])
             except ProcessDied:
                 yield name, "takes the decoder down; replace or remove it"
 
 
-def listen_side_by_side(root: Path, base: Path, names: list[str]) -> Iterator[tuple[str, Heard | str]]:
-    """Survey recordings in processes, in the order in which they are done.
+def analyse_side_by_side(root: Path, base: Path, names: list[str]) -> Iterator[tuple[str, AnalysedRecording | str]]:
+    """Analyse recordings in several processes, in the order in which they are done.
 
     Raises:
         ProcessDied: one of them died.
     """
-    with side_by_side(partial(listen_to, root, base), names) as heard:
-        for number, found in heard:
+    with side_by_side(partial(analyse, root, base), names) as results:
+        for number, found in results:
             yield names[number], found
 
 
-def listen_to(root: Path, base: Path, name: str) -> Heard | str:
-    """Survey one recording, in a process of its own."""
+def analyse(root: Path, base: Path, name: str) -> AnalysedRecording | str:
+    """Analyse one recording, in a process of its own."""
     path, decoded = root / name, decoded_path(base, name)
     try:
         if not path.is_file():
@@ -195,7 +195,7 @@ def listen_to(root: Path, base: Path, name: str) -> Heard | str:
             if sound.decoded:
                 sound.file.seek(0)
                 keep_decoded(sound.file, decoded)
-        return Heard(name, decoded if sound.decoded else path, found)
+        return AnalysedRecording(name, decoded if sound.decoded else path, found)
     except UserError as error:
         return str(error).removeprefix(f"{path}: ").removeprefix(f"{decoded}: ")
     except (OSError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:  # of whatever decodes it
@@ -203,12 +203,12 @@ def listen_to(root: Path, base: Path, name: str) -> Heard | str:
 
 
 def keep_decoded(file: soundfile.SoundFile, path: Path) -> None:
-    """Write what a recording was decoded to beside the index, where training finds any place in it quickly."""
+    """Write what a recording was decoded to beside the index, where training can seek in it quickly."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.stem}-{os.getpid()}.partial")
     try:
         with soundfile.SoundFile(partial, "w", file.samplerate, file.channels, "PCM_16", format="FLAC") as target:
-            while len(samples := file.read(round(PIECE * file.samplerate), dtype="float32", always_2d=True)):
+            while len(samples := file.read(round(READ_SECONDS * file.samplerate), dtype="float32", always_2d=True)):
                 target.write(samples)
         partial.replace(path)
     finally:
@@ -216,17 +216,17 @@ def keep_decoded(file: soundfile.SoundFile, path: Path) -> None:
 
 
 def decoded_path(base: Path, name: str) -> Path:
-    """Where a recording that had to be decoded would be; hidden, so that nobody takes it for a recording."""
+    """Path of the decoded copy of a recording; it is hidden, so that it is not taken for a recording."""
     return base.with_name(f".{base.name}") / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.flac"
 
 
 def read_index(book: sqlite3.Connection, root: Path, base: Path) -> Index:
-    """What is written down.
+    """Read the whole index.
 
     Raises:
         sqlite3.DataError: it is damaged.
     """
-    heard, problems = [], {}
+    recordings, problems = [], {}
     for name, _, problem, facts, channels, levels, decoded in book.execute("SELECT * FROM recordings ORDER BY name"):
         if problem is not None:
             problems[name] = problem
@@ -240,5 +240,5 @@ def read_index(book: sqlite3.Connection, root: Path, base: Path) -> Index:
         except (ValueError, TypeError) as error:
             raise sqlite3.DataError(f"what it says of {name} is damaged") from error
         path = decoded_path(base, name) if decoded else root / name
-        heard.append(Heard(name, path, known))
-    return Index(root, heard, problems)
+        recordings.append(AnalysedRecording(name, path, known))
+    return Index(root, recordings, problems)

@@ -1,4 +1,4 @@
-"""Labelled recordings beside a collection: a folder for every source, of which those of one name are added up."""
+"""Labelled recordings beside a collection: one folder per source; files of the same name are added up."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from ..audio.opening import Header, read_header
 from ..data.dynamic import REFERENCE_RMS
 from ..data.mixture import Mixture, generator
 from ..errors import UserError
-from .crops import read_stretch, span_of
+from .crops import read_segment, span_of
 
 
 def check_labelled(labelled_data: str | None, labelled_share: float) -> None:
@@ -33,7 +33,7 @@ class LabelledMixtures:
         length: samples of a crop.
         sample_rate: Hz.
         max_level: dB, up or down, of every mixture.
-        seed: mixtures of another seed are others.
+        seed: of the random mixtures.
 
     Raises:
         UserError: no folder, one source only, a source that is missing, or sources that do not go together.
@@ -72,8 +72,8 @@ class LabelledMixtures:
         frames, rate = header
         spare = frames - span_of(self.length, self.sample_rate, rate, 1.0)
         start = round(rng.random() * spare)  # negative where it is shorter: it stands anywhere in the crop
-        place = (start, (0, frames), self.length, self.sample_rate)
-        sources = np.stack([read_stretch(path, 0, rate, *place) for path in self.rows[row]])
+        excerpt = (start, (0, frames), self.length, self.sample_rate)
+        sources = np.stack([read_segment(path, 0, rate, *excerpt) for path in self.rows[row]])
         rms = max(float(np.sqrt(np.mean(np.square(sources.sum(0), dtype=np.float64)))), 1e-4)
         gain = REFERENCE_RMS * 10 ** (rng.uniform(-self.max_level, self.max_level) / 20) / rms
         references = torch.from_numpy((gain * sources).astype(np.float32))
@@ -81,7 +81,7 @@ class LabelledMixtures:
 
 
 def is_labelled(path: Path) -> bool:
-    """Whether it is called like a recording in which any place is found quickly; films are not."""
+    """Whether it is called like a recording that supports fast seeking; films do not."""
     return is_recording(path.name) and path.suffix.lower() in RECORDINGS
 
 

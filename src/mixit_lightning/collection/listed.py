@@ -1,4 +1,4 @@
-"""A list of recordings in a file, instead of a folder of them."""
+"""Recordings from a list in a file, instead of a folder."""
 
 import csv
 import io
@@ -15,11 +15,11 @@ COLUMN = "path"
 
 
 def indexed(data: Path, folder: Path) -> Index:
-    """Listen to the recordings below a folder, or to those of a list, as far as that is not done.
+    """Analyse the recordings below a folder, or those of a list, unless that is done.
 
     Args:
-        data: the folder, or a `.txt` file with a path a line, or a `.csv` file with a column `path`; paths are absolute
-            or start where the list is.
+        data: the folder, or a `.txt` file with one path per line, or a `.csv` file with a column `path`; paths are
+            absolute or relative to the list.
         folder: where indexes are kept.
 
     Raises:
@@ -50,7 +50,7 @@ def listed(path: Path) -> list[str]:
     """
     if path.suffix.lower() not in (".txt", ".csv"):
         raise UserError(
-            f"data={path}: must be a folder, a .txt file with a path a line, or a .csv file with a column path"
+            f"data={path}: must be a folder, a .txt file with one path per line, or a .csv file with a column path"
         )
     text = read_text(path)
     if path.suffix.lower() == ".txt":

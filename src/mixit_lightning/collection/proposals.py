@@ -1,4 +1,4 @@
-"""What settings a folder of recordings suggests: rules of thumb, to be overridden by whoever knows the recordings."""
+"""Proposed settings for a folder of recordings: rules of thumb, to be overridden where more is known."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from .survey import EDGES, LOWEST, Survey
 from .usable import usable
 
 RATES = (8000, 16000, 24000, 32000, 48000)
-"""Hz, that are proposed."""
+"""Sample rates in Hz that may be proposed."""
 
 KEPT_HOURS = 0.9
 """Share of the time that must have the proposed rate or a higher one."""
@@ -24,20 +24,20 @@ DURATIONS = (2.0, 5.0)
 """Seconds: the shortest and the longest crop that is proposed, where there is enough to choose from."""
 
 LEAST_CROPS = 40
-"""That fit into all recordings together, so that two fit into a tenth of them that is held out."""
+"""Crops that must fit into all recordings together, so that two fit into the held-out tenth."""
 
 BACKGROUND = -20
-"""dB of the quietest tenth to the loud parts, from which on a recording has a background to be separated."""
+"""dB of the quietest tenth to the loud blocks, from which on a recording has a background to be separated."""
 
 
 class Proposals(NamedTuple):
-    """Settings, and why."""
+    """Proposed settings, with reasons."""
 
     sample_rate: int
     duration: float
     num_outputs: int
     reasons: dict[str, str]
-    """By setting."""
+    """Reasons by setting."""
 
 
 def propose(index: Index, shortest: float) -> Proposals:
@@ -51,7 +51,7 @@ def propose(index: Index, shortest: float) -> Proposals:
         UserError: none of them can be used.
     """
     found = usable(index, 0, shortest)
-    surveys = [heard.survey for heard in found.heard]
+    surveys = [one.survey for one in found.analysed]
     if not surveys:
         examples = "; ".join(f"{name} {why}" for name, why in list(found.skipped.items())[:5])
         raise UserError(f"{index.root}: none of {len(found.skipped)} recordings can be used: {examples}")
@@ -86,7 +86,7 @@ def propose_rate(surveys: Sequence[Survey]) -> tuple[int, str]:
 
 
 def propose_outputs(surveys: Sequence[Survey]) -> tuple[int, str]:
-    """Two for every source that is heard at a time, as training adds up two recordings.
+    """Two outputs per simultaneous source, as training adds up two recordings.
 
     How many sources there are cannot be told without separating them: two are taken for granted, and a background is
     one more.
@@ -99,8 +99,8 @@ def propose_outputs(surveys: Sequence[Survey]) -> tuple[int, str]:
 
 def has_background(levels: np.ndarray) -> bool:
     """Whether the loudest channel of levels `(channel, block)` never gets quiet, but for digital silence."""
-    heard = [channel[channel > LOWEST].astype(float) for channel in levels if (channel > LOWEST).any()]
-    loudest = max(heard, key=lambda channel: float(np.percentile(channel, LOUD)))
+    sounding = [channel[channel > LOWEST].astype(float) for channel in levels if (channel > LOWEST).any()]
+    loudest = max(sounding, key=lambda channel: float(np.percentile(channel, LOUD)))
     return bool(np.percentile(loudest, FLOOR) > np.percentile(loudest, LOUD) + BACKGROUND)
 
 

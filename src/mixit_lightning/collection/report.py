@@ -1,4 +1,4 @@
-"""What there is in recordings of which nothing is known: how much, what is wrong, and what will be used."""
+"""Report on unlabelled recordings: amount, problems, and what will be used."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -8,19 +8,19 @@ from typing import Any
 from ..audio.levels import CLIPPED_SHARE
 from ..errors import visible
 from .crops import Recording
-from .index import Heard, Index
+from .index import AnalysedRecording, Index
 from .proposals import Proposals, as_settings
 from .usable import Usable
 
 
 @dataclass(frozen=True)
 class CollectionReport:
-    """What a folder of recordings holds.
+    """Report on a folder of recordings.
 
     Args:
         index: all recordings that were found.
         usable: those that can be trained on.
-        parts: what is trained, validated and tested on.
+        splits: recordings for training, validation and test.
         proposals: settings that the recordings suggest.
         chosen: those settings, by their keys, that are in force.
         problem: why nothing can be trained on them, if so.
@@ -28,43 +28,45 @@ class CollectionReport:
 
     index: Index
     usable: Usable
-    parts: Mapping[str, Sequence[Recording]]
+    splits: Mapping[str, Sequence[Recording]]
     proposals: Proposals
     chosen: Mapping[str, Any]
     problem: str = ""
 
     @property
     def healthy(self) -> bool:
-        """Whether there is enough to train on; what is of no use is left out."""
+        """Whether there is enough to train on; unusable recordings are left out."""
         return not self.problem
 
     def plain(self) -> dict[str, Any]:
         """All of it in plain types."""
-        heard = self.usable.heard
+        analysed = self.usable.analysed
         active = sum(recording.active_seconds for recording in self.usable.recordings)
-        seconds = sorted(one.survey.seconds for one in heard)
+        seconds = sorted(one.survey.seconds for one in analysed)
         proposed = as_settings(self.proposals)
         return {
             "root": str(self.index.root),
-            "found": len(self.index.heard) + len(self.index.problems),
-            "used": len(heard),
+            "found": len(self.index.recordings) + len(self.index.problems),
+            "used": len(analysed),
             "hours": hours(sum(seconds)),
             "silent_share": round(max(0.0, 1 - active / sum(seconds)), 3) if seconds else None,
             "seconds": {"shortest": seconds[0], "median": seconds[len(seconds) // 2], "longest": seconds[-1]}
             if seconds
             else None,
-            "hours_by_rate": by(heard, lambda one: one.survey.sample_rate),
-            "hours_by_channels": by(heard, lambda one: len(one.survey.levels)),
-            "hours_by_format": by(heard, lambda one: one.name.rpartition(".")[2].lower()),
+            "hours_by_rate": by(analysed, lambda one: one.survey.sample_rate),
+            "hours_by_channels": by(analysed, lambda one: len(one.survey.levels)),
+            "hours_by_format": by(analysed, lambda one: one.name.rpartition(".")[2].lower()),
             "parts": {
                 split: {
                     "recordings": len(recordings),
                     "hours_with_sound": hours(sum(recording.active_seconds for recording in recordings)),
                 }
-                for split, recordings in self.parts.items()
+                for split, recordings in self.splits.items()
             },
-            "clipped": {one.name: round(one.survey.clipped, 4) for one in heard if one.survey.clipped > CLIPPED_SHARE},
-            "remarks": {one.name: list(one.survey.remarks) for one in heard if one.survey.remarks},
+            "clipped": {
+                one.name: round(one.survey.clipped, 4) for one in analysed if one.survey.clipped > CLIPPED_SHARE
+            },
+            "remarks": {one.name: list(one.survey.remarks) for one in analysed if one.survey.remarks},
             "skipped": self.usable.skipped,
             "proposed": {
                 key: {"value": value, "why": self.proposals.reasons[key.rpartition(".")[2]]}
@@ -83,10 +85,10 @@ class CollectionReport:
         facts = self.plain()
         console = Console(soft_wrap=True)
         table = Table(
-            "part", "recordings", "hours with sound", title=escape(visible(facts["root"])), title_justify="left"
+            "split", "recordings", "hours with sound", title=escape(visible(facts["root"])), title_justify="left"
         )
-        for split, part in facts["parts"].items():
-            table.add_row(split, str(part["recordings"]), f"{part['hours_with_sound']:.2f}")
+        for split, found in facts["parts"].items():
+            table.add_row(split, str(found["recordings"]), f"{found['hours_with_sound']:.2f}")
         console.print(table)
         print(f"{facts['used']} of {facts['found']} recordings are used: {facts['hours']:.2f} hours", end="")
         if facts["used"]:
@@ -113,19 +115,19 @@ class CollectionReport:
             print(f"error: {self.problem}")
 
 
-def by(heard: Sequence[Heard], key: Callable[[Heard], Any]) -> dict[str, float]:
-    """Hours of recordings by something, the most first."""
+def by(recordings: Sequence[AnalysedRecording], key: Callable[[AnalysedRecording], Any]) -> dict[str, float]:
+    """Hours of recordings by a key, in descending order."""
     seconds: dict[str, float] = defaultdict(float)
-    for one in heard:
+    for one in recordings:
         seconds[str(key(one))] += one.survey.seconds
     return {name: hours(value) for name, value in sorted(seconds.items(), key=lambda pair: -pair[1])}
 
 
 def hours(seconds: float) -> float:
-    """Hours, to the second or so."""
+    """Hours, rounded to four digits."""
     return round(seconds / 3600, 4)
 
 
 def clock(seconds: float) -> str:
-    """A length, to read."""
+    """A length in readable form."""
     return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"

@@ -1,4 +1,4 @@
-"""One listen to a recording of any length: how loud it is when, and whatever else decides how it can be used."""
+"""Analysis of one recording of any length: its level over time, and whatever else decides how it can be used."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,24 +15,24 @@ BLOCK = 0.1
 """Seconds of a block, of which the level is kept."""
 
 LOWEST = -120
-"""dB of full scale: what counts as nothing at all."""
+"""Lowest level in dB of full scale, for digital silence."""
 
-PIECE = 60.0
+READ_SECONDS = 60.0
 """Seconds that are read at once."""
 
 MOST_SAMPLES = 2**24
-"""Of all channels, that are read at once."""
+"""Samples, over all channels, that are read at once."""
 
 EDGES = (0, 4000, 8000, 12000, 16000, 24000)
 """Hz, between which energy is summed up: what sample rates of twice that would keep or lose."""
 
 
 class Survey(NamedTuple):
-    """What was heard in a recording."""
+    """Results of the analysis of a recording."""
 
     frames: int
     sample_rate: int
-    """Hz."""
+    """Sample rate in Hz."""
     levels: np.ndarray
     """`(channel, block)`, int8: RMS of every block without its mean, in dB of full scale."""
     bands: Sequence[float]
@@ -40,9 +40,9 @@ class Survey(NamedTuple):
     clipped: float
     """Share of the samples in runs of three or more at the full scale of the format."""
     remarks: Sequence[str]
-    """What else to know about it, such as that its end is missing."""
+    """Warnings about it, such as that its end is missing."""
     digest: str
-    """Of the samples: files that hold the same have the same."""
+    """Hash of the samples: files with equal samples have equal digests."""
 
     @property
     def block(self) -> int:
@@ -51,35 +51,35 @@ class Survey(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """Length in seconds."""
         return self.frames / self.sample_rate
 
 
 def survey(path: Path, sound: Sound) -> Survey:
-    """Listen to an open recording from its beginning, a piece at a time.
+    """Analyse an open recording from its beginning, block by block.
 
     Raises:
         UserError: it is damaged, ends early, or holds samples that are not numbers.
     """
     file = sound.file
     block = block_of(file.samplerate)
-    blocks = max(1, min(round(PIECE / BLOCK), MOST_SAMPLES // (block * file.channels)))
-    levels, bands, clipped, heard = [], np.zeros(len(EDGES)), 0, 0
+    blocks = max(1, min(round(READ_SECONDS / BLOCK), MOST_SAMPLES // (block * file.channels)))
+    levels, bands, clipped, frames = [], np.zeros(len(EDGES)), 0, 0
     digest = hashlib.blake2b(f"{file.samplerate} {file.channels}".encode(), digest_size=16)
     while len(samples := read_block(path, file, block * blocks)):
-        heard += len(samples)
+        frames += len(samples)
         digest.update(samples.tobytes())
         clipped += clipped_samples(samples, sound.full_scale)
         levels.append(levels_of(samples, block))
         bands += sum(energies(channel, file.samplerate) for channel in samples.T)
-    if heard < file.frames:
-        raise UserError(f"{path}: ends after {heard} samples, earlier than its header says; replace it")
+    if frames < file.frames:
+        raise UserError(f"{path}: ends after {frames} samples, earlier than its header says; replace it")
     return Survey(
-        frames=heard,
+        frames=frames,
         sample_rate=file.samplerate,
         levels=np.concatenate(levels, axis=1),
         bands=tuple(map(float, bands)),
-        clipped=clipped / (heard * file.channels),
+        clipped=clipped / (frames * file.channels),
         remarks=sound.remarks,
         digest=digest.hexdigest(),
     )

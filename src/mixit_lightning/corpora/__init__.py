@@ -1,1 +1,1 @@
-"""From corpora as they are delivered to exact sets of mixtures, and the doctor, who finds what is wrong with a set."""
+"""Making exact sets of mixtures from published corpora, and the doctor, which finds what is wrong with a set."""

@@ -18,10 +18,10 @@ from ..progress import ProgressBar
 from .samples import ItemMeasured, measure_item
 
 SILENT = 10 ** (-70 / 20)
-"""RMS."""
+"""RMS below which a file is silent."""
 
 DC_SHARE = 0.1
-"""Of the RMS."""
+"""Constant offset, as a share of the RMS, from which on it is reported."""
 
 UPSAMPLED = 10 ** (-50 / 10)
 """Energy of the highs to that of the mids below which a recording was made at 8 kHz: real speech has -48 dB and more,
@@ -39,11 +39,11 @@ ODD_LEVEL = 6.0
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the doctor found in a set."""
+    """Findings of the doctor in a set."""
 
     root: Path
     counts: dict[str, dict[str, Any]]
-    """By split: items found, items of the standard set, hours."""
+    """Items found, items of the standard set and hours, by split."""
     findings: list[Finding]
 
     @property
@@ -52,7 +52,7 @@ class Diagnosis:
         return all(finding.severity == "warning" for finding in self.findings)
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """All of it in plain types."""
         return {
             "root": str(self.root),
             "healthy": self.healthy,
@@ -94,8 +94,8 @@ def examine(inventory: Inventory, *, quiet: bool = False) -> Diagnosis:
     findings += examine_headers(inventory, headers)
     # What two ways of looking both see of a file is said once; one way may have several things to say of it.
     seen = {(finding.check, finding.file) for finding in findings}
-    heard = examine_samples(inventory, measure_all(inventory, quiet))
-    findings += [finding for finding in heard if (finding.check, finding.file) not in seen]
+    of_samples = examine_samples(inventory, measure_all(inventory, quiet))
+    findings += [finding for finding in of_samples if (finding.check, finding.file) not in seen]
     counts = {}
     for split, items in by_split(inventory).items():
         frames = [headers[path] for item in items for path in [next(iter(item.paths.values()))] if path in headers]
@@ -146,7 +146,7 @@ def measure_all(inventory: Inventory, quiet: bool) -> list[ItemMeasured]:
     measure = partial(measure_item, any_channels=inventory.any_channels)
     with (
         side_by_side(measure, inventory.items) as results,
-        ProgressBar("Listening", len(inventory.items), quiet=quiet) as progress,
+        ProgressBar("Scanning", len(inventory.items), quiet=quiet) as progress,
     ):
         for number, one in results:
             measured[number] = one
@@ -155,7 +155,7 @@ def measure_all(inventory: Inventory, quiet: bool) -> list[ItemMeasured]:
 
 
 def examine_samples(inventory: Inventory, measured: list[ItemMeasured]) -> Iterator[Finding]:
-    """What the samples tell."""
+    """Findings from samples."""
     for item, facts in zip(inventory.items, measured, strict=True):
         yield from examine_item(item, facts, inventory)
     yield from identical(inventory, measured)
@@ -169,7 +169,7 @@ def examine_samples(inventory: Inventory, measured: list[ItemMeasured]) -> Itera
 
 
 def examine_item(item: Item, facts: ItemMeasured, inventory: Inventory) -> Iterator[Finding]:
-    """What the samples of one item tell."""
+    """Findings from the samples of one item."""
     again = "prepare or record it again"
     for part, problem in facts.problems.items():
         kind = "nan" if "NaN" in problem else "unreadable"

@@ -1,4 +1,4 @@
-"""What the samples of an item tell: measured once, item by item, on all cores."""
+"""Measurements of the samples of each item, on all cores."""
 
 import hashlib
 from pathlib import Path
@@ -16,7 +16,7 @@ PADDING = 0.05
 """Seconds of zeros at the end of a source that make it look padded."""
 
 FULL_SCALE = 32767 / 32768
-"""Where a mixture may have been clipped, so that it is not the sum of its sources."""
+"""Level at which a mixture may have been clipped, so that it is not the sum of its sources."""
 
 
 class Measured(NamedTuple):
@@ -40,9 +40,9 @@ class ItemMeasured(NamedTuple):
 
     files: dict[str, Measured]
     problems: dict[str, str]
-    """Parts that cannot be read, and why."""
+    """Reasons why signals cannot be read, by signal."""
     difference: float | None
-    """Largest difference between mixture and sum of parts, in steps of 16 bits, where the mixture is not clipped."""
+    """Largest difference between mixture and sum of sources, in steps of 16 bits, where the mixture is not clipped."""
     decibels: float | None
     """The same as power, in dB to the mixture."""
 
@@ -52,23 +52,23 @@ def measure_item(item: Item, *, any_channels: bool = False) -> ItemMeasured:
     signals: dict[str, np.ndarray] = {}
     files: dict[str, Measured] = {}
     problems: dict[str, str] = {}
-    for part, path in item.paths.items():
+    for name, path in item.paths.items():
         if not path.is_file():
             continue
         try:
             rate, highest = about(path, any_channels)
-            signals[part] = read(path)
+            signals[name] = read(path)
         except UserError as error:
-            problems[part] = str(error).removeprefix(f"{path}: ")
+            problems[name] = str(error).removeprefix(f"{path}: ")
             continue
-        files[part] = measure(
-            signals[part], rate, highest, with_level=bool(item.levels) and part != next(iter(item.paths))
+        files[name] = measure(
+            signals[name], rate, highest, with_level=bool(item.levels) and name != next(iter(item.paths))
         )
     difference = decibels = None
     if len(item.paths) > 1 and len(signals) == len(item.paths):
-        mixture, *parts = signals.values()
-        if all(len(part) == len(mixture) for part in parts):
-            rest = np.sum(parts, axis=0, dtype=np.float64) - mixture
+        mixture, *sources = signals.values()
+        if all(len(source) == len(mixture) for source in sources):
+            rest = np.sum(sources, axis=0, dtype=np.float64) - mixture
             rest[np.abs(mixture) >= FULL_SCALE] = 0
             difference = float(np.abs(rest).max()) * 32768
             power = np.sum(rest**2) / max(1e-20, np.sum(np.square(mixture, dtype=np.float64)))

@@ -1,4 +1,4 @@
-"""Which items make up a batch, and reading them."""
+"""Choosing the items of each batch, and reading them."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -11,9 +11,9 @@ from ..errors import UserError
 from .mixture import (
     EvaluationBatch,
     EvaluationMixtures,
+    LazyMixture,
     TrainingBatch,
     TrainingMixtures,
-    Unheard,
     fit_length,
     generator,
     stack_mixtures,
@@ -101,17 +101,17 @@ class TrainingSampler(Sampler[Drawing]):
 
 
 class DrawnBatch(NamedTuple):
-    """Items of one training step as they were drawn: those that come from rooms are still to be heard there."""
+    """Items of one training step as they were drawn; reverberant ones are still to be convolved."""
 
-    items: list[Unheard]
+    items: list[LazyMixture]
     """The labelled ones first."""
     num_labelled: int
     silent: list[int]
     """Numbers of the items that are left silent."""
 
-    def heard(self) -> TrainingBatch:
+    def render(self) -> TrainingBatch:
         """Convolve, on the device that the items are on."""
-        items = [item.heard() for item in self.items]
+        items = [item.render() for item in self.items]
         mixtures = stack_mixtures(items)
         mixtures[self.silent] = 0
         labelled = items[: self.num_labelled]
@@ -127,7 +127,7 @@ class TrainingDataset(Dataset[TrainingBatch | DrawnBatch]):
         num_mixtures: mixtures that are added up for one unlabelled example.
         silent_share: share of the unlabelled examples of which one mixture is left silent.
         seed: of which ones these are.
-        unheard: whether to leave the convolution with rooms to the device that trains.
+        lazy: whether to leave the convolution with room impulse responses to the device that trains.
     """
 
     def __init__(
@@ -137,25 +137,25 @@ class TrainingDataset(Dataset[TrainingBatch | DrawnBatch]):
         silent_share: float = 0.0,
         seed: int = 0,
         *,
-        unheard: bool = False,
+        lazy: bool = False,
     ) -> None:
         self.mixtures = mixtures
         self.num_mixtures = num_mixtures
         self.silent_share = silent_share
         self.seed = seed
-        self.unheard = unheard
+        self.lazy = lazy
 
     def __getitem__(self, drawing: Drawing) -> TrainingBatch | DrawnBatch:
         members = drawing.members(self.num_mixtures)
         items = [self.mixtures.draw(number, labelled=True) for number in drawing.labelled]
         items += [self.mixtures.draw(number, labelled=False) for number in members]
         silent = [
-            place
-            for place, number in enumerate(members, len(drawing.labelled))
+            index
+            for index, number in enumerate(members, len(drawing.labelled))
             if number == self.silent_member(number // self.num_mixtures)
         ]
         batch = DrawnBatch(items, len(drawing.labelled), silent)
-        return batch if self.unheard else batch.heard()
+        return batch if self.lazy else batch.render()
 
     def silent_member(self, example: int) -> int | None:
         """Number of the mixture of an unlabelled example that is left silent, if one is."""
@@ -203,10 +203,10 @@ class EvaluationDataset(Dataset[EvaluationBatch]):
         partners = []
         for number in numbers:
             for follower in range(number + 1, number + self.num_mixtures):
-                place = follower % len(self.partners)
-                if place not in others:
-                    others[place] = self.partners[place]
-                partners.append(fit_length(others[place].mixture, loaded[number].mixture.shape[-1]))
+                index = follower % len(self.partners)
+                if index not in others:
+                    others[index] = self.partners[index]
+                partners.append(fit_length(others[index].mixture, loaded[number].mixture.shape[-1]))
         items = [loaded[number] for number in numbers]
         mixtures = stack_mixtures(items)
         groups = torch.stack(partners) if partners else mixtures[:0]

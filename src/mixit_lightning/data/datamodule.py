@@ -29,20 +29,20 @@ class MixtureDataModule(lightning.LightningDataModule):
 
     Args:
         sample_rate: Hz.
-        duration: seconds of training and validation stretches.
+        duration: seconds of training and validation crops.
         batch_size: examples (inputs of the network) of a training step, of all processes together.
         labelled_share: share of the examples of a batch that come with references, 0 to 1.
         num_mixtures: mixtures that are added up for an unlabelled example.
         silent_share: share of the unlabelled examples of which one mixture is left silent, so that the network also
-            hears mixtures as they are. Outputs that add up to their input explain those anyway; only the sparsity term
-            of the objective has something to say of them.
+            gets mixtures as they are. Outputs that add up to their input fit those anyway; only the sparsity term of
+            the objective learns from them.
         steps_per_epoch: training steps between two validations; the order of the data does not depend on it.
         evaluation_batch_size: mixtures of a validation step. Tests go through whole mixtures one by one, unless
             the recipe's all have one length.
         num_workers: processes that load; what they load does not depend on their number.
         seed: of everything that is drawn for training.
-        rooms: a bank of rooms, see `mixit rooms`, in which all sources are then heard; for mixtures that are made of
-            their sources on the fly.
+        rooms: a bank of room impulse responses, see `mixit rooms`, with which all sources are then convolved; for
+            recipes that mix their sources on the fly.
         early: with `rooms`, ms after the direct sound that still belong to the references; None is all of it.
         repeated_batches: train on the first so many batches again and again, to find faults; 0 is new ones throughout.
     """
@@ -103,17 +103,18 @@ class MixtureDataModule(lightning.LightningDataModule):
             self.evaluation = {split: self.evaluation_mixtures(split) for split in EVALUATED}
             self.partners = {split: self.evaluation_partners(split) for split in EVALUATED}
             if rooms:
-                self.move_into(rooms)
+                self.make_reverberant(rooms)
 
-    def move_into(self, rooms: dict[str, Rooms]) -> None:
-        """Let all mixtures be heard in rooms.
+    def make_reverberant(self, rooms: dict[str, Rooms]) -> None:
+        """Make all mixtures reverberant.
 
         Raises:
             UserError: they are not made of their sources on the fly.
         """
         if not hasattr(self.training, "draw_sources"):
             raise UserError(
-                f"rooms={self.rooms}: this recipe's mixtures are not made of sources that rooms could be put around"
+                f"rooms={self.rooms}: this recipe does not mix sources on the fly, so they cannot be convolved with "
+                "room impulse responses"
             )
         self.training = ReverberantTraining(self.training, rooms["train"], self.seed)  # type: ignore[arg-type]
         for split in EVALUATED:
@@ -121,14 +122,14 @@ class MixtureDataModule(lightning.LightningDataModule):
 
     @abstractmethod
     def training_mixtures(self) -> TrainingMixtures:
-        """Mixtures to train on, stretches of `self.length` samples."""
+        """Mixtures to train on, crops of `self.length` samples."""
 
     @abstractmethod
     def evaluation_mixtures(self, split: Split) -> EvaluationMixtures:
-        """The fixed list of a split: stretches of `self.length` samples for validation, whole mixtures for the test."""
+        """The fixed list of a split: crops of `self.length` samples for validation, whole mixtures for the test."""
 
     def evaluation_partners(self, split: Split) -> EvaluationMixtures | None:
-        """What is added to the mixtures of a split to make mixtures of mixtures; None is their neighbours."""
+        """Partners of the mixtures of a split in mixtures of mixtures; None stands for their neighbours in the list."""
         return None
 
     def inventory(self) -> Inventory | None:
@@ -136,12 +137,12 @@ class MixtureDataModule(lightning.LightningDataModule):
         return None
 
     def inventories(self) -> list[Inventory]:
-        """Those of all sets that mixtures come from."""
+        """The inventories of all sets that mixtures come from."""
         inventory = self.inventory()
         return [] if inventory is None else [inventory]
 
     def reports(self, quiet: bool) -> Sequence[Report] | None:
-        """What there is to say about recordings that make no set; None lets the doctor examine `inventories`.
+        """Reports on recordings that are not a set; None lets the doctor examine `inventories`.
 
         Args:
             quiet: without progress.
@@ -153,20 +154,20 @@ class MixtureDataModule(lightning.LightningDataModule):
         return {}
 
     def domains(self) -> dict[str, "MixtureDataModule"]:
-        """What a test is made of, by name; the first is what results are about."""
+        """Data modules of the test by name; the first one gives the main results."""
         return {"test": self}
 
     def on_after_batch_transfer(self, batch: Any, dataloader_number: int) -> Any:
-        """Convolve on the device what was left to it."""
-        return batch.heard() if isinstance(batch, DrawnBatch) else batch
+        """Render lazy mixtures on the device."""
+        return batch.render() if isinstance(batch, DrawnBatch) else batch
 
     def train_dataloader(self) -> DataLoader[TrainingBatch | DrawnBatch]:
-        """Endless mixtures in epochs of `steps_per_epoch`; a GPU does the convolution with rooms itself."""
+        """Endless mixtures in epochs of `steps_per_epoch`; a GPU convolves them with room impulse responses itself."""
         trainer = self.trainer
         sampler = self.training_sampler(lambda: trainer.global_step * trainer.accumulate_grad_batches if trainer else 0)
-        unheard = trainer is not None and trainer.strategy.root_device.type == "cuda"
+        lazy = trainer is not None and trainer.strategy.root_device.type == "cuda"
         return DataLoader(
-            TrainingDataset(self.training, self.num_mixtures, self.silent_share, self.seed, unheard=unheard),
+            TrainingDataset(self.training, self.num_mixtures, self.silent_share, self.seed, lazy=lazy),
             sampler=sampler,
             batch_size=None,
             num_workers=self.num_workers,
@@ -176,7 +177,7 @@ class MixtureDataModule(lightning.LightningDataModule):
         )
 
     def training_sampler(self, steps_taken: Callable[[], int] = lambda: 0) -> TrainingSampler:
-        """What this process trains on.
+        """Sampler of the examples that this process trains on.
 
         Raises:
             UserError: the processes cannot share a batch evenly.

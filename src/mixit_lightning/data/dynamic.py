@@ -38,7 +38,7 @@ class DynamicMixtures:
             1-or-2-source task of the MixIT paper.
         length: samples; None mixes whole sounds and cuts them to the shortest.
         max_level: dB; every source is at a level drawn uniformly between `-max_level` and `max_level`.
-        seed: mixtures of another seed are others.
+        seed: of the random mixtures.
 
     Raises:
         UserError: the shares are none, or a mixture would need more groups than there are.
@@ -70,7 +70,7 @@ class DynamicMixtures:
         return mixture if labelled else mixture._replace(references=mixture.references[:0])
 
     def draw_sources(self, number: int, *, labelled: bool, margin: Margin) -> Sources:
-        """What the mixture of that number is the sum of."""
+        """Sources of the mixture of that number."""
         rng = generator(self.seed, number, labelled)
         num_sources = int(rng.choice(len(self.source_shares), p=self.source_shares)) + 1
         return self.choose(rng, self.pools[labelled], num_sources, margin)
@@ -111,7 +111,7 @@ class FixedMixtures:
         return self.sources(number, NO_MARGIN).mixed()
 
     def sources(self, number: int, margin: Margin) -> Sources:
-        """What the mixture of that number is the sum of."""
+        """Sources of the mixture of that number."""
         mixtures = self.mixtures
         rng = generator(mixtures.seed, number)
         return mixtures.choose(rng, mixtures.pools[True], self.num_sources[number], margin)

@@ -34,11 +34,11 @@ class DynamicDataModule(MixtureDataModule):
 
     @abstractmethod
     def training_pools(self) -> tuple[SoundPool, SoundPool]:
-        """What labelled and unlabelled training mixtures are made of."""
+        """Sounds for labelled and for unlabelled training mixtures."""
 
     @abstractmethod
     def evaluation_pool(self, split: Split) -> SoundPool:
-        """What the list of a split is made of."""
+        """Sounds for the list of a split."""
 
     def evaluation_length(self, split: Split) -> int | None:
         """Samples of the mixtures of a split; None is whole recordings, cut to the shortest of a mixture."""

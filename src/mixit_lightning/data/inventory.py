@@ -1,4 +1,4 @@
-"""What a set consists of, as a recipe says, whether or not the files are there, and what is wrong with names alone."""
+"""The files that a set should have according to its recipe, and checks of their names alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from ..audio.finding import is_recording
 
 SUBSET = 0.1
-"""Below this share of the standard set, a split is taken for a deliberate excerpt."""
+"""Share of the standard set below which a split is taken for a deliberate excerpt."""
 
 
 class Item(NamedTuple):
@@ -18,17 +18,17 @@ class Item(NamedTuple):
     split: str
     name: str
     paths: Mapping[str, Path]
-    """By part: `mix`, `s1`, ..., or only `recording`; a mixture comes first, its parts follow."""
+    """Paths by signal: `mix`, `s1`, ..., or only `recording`; a mixture comes first, its sources follow."""
     utterances: Sequence[str] = ()
-    """Which recordings of the corpus it is made of, where its name says so."""
+    """Recordings of the corpus that it is made of, where its name tells."""
     speakers: Sequence[str] = ()
     levels: Sequence[float] = ()
-    """Levels (dB) above active speech at which they were mixed, where its name says so."""
+    """Levels (dB) above active speech at which they were mixed, where its name tells."""
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """All items of a set, and what is to be expected of them."""
+    """All items of a set, and their expected properties."""
 
     root: Path
     items: Sequence[Item]
@@ -46,15 +46,17 @@ class Inventory:
     """Pairs of splits that have speakers in common by design."""
 
 
-def items_of_folder(split: str, folder: Path, parts: Sequence[str]) -> list[Item]:
-    """An item for every name that any of the folders `parts` below `folder` holds."""
-    folders = [folder / part for part in parts]
-    names = {path.name for part in folders if part.is_dir() for path in part.iterdir() if is_recording(path.name)}
-    return [Item(split, Path(name).stem, {part: folder / part / name for part in parts}) for name in sorted(names)]
+def items_of_folder(split: str, folder: Path, signals: Sequence[str]) -> list[Item]:
+    """An item for every name that any of the folders `signals` below `folder` holds."""
+    folders = [folder / signal for signal in signals]
+    names = {path.name for signal in folders if signal.is_dir() for path in signal.iterdir() if is_recording(path.name)}
+    return [
+        Item(split, Path(name).stem, {signal: folder / signal / name for signal in signals}) for name in sorted(names)
+    ]
 
 
 class Report(Protocol):
-    """What there is to say about recordings, found in good order or not."""
+    """A report on recordings."""
 
     @property
     def healthy(self) -> bool:
@@ -82,7 +84,7 @@ class Finding:
 
 
 def by_split(inventory: Inventory) -> dict[str, list[Item]]:
-    """Items of every split, those of the standard set included that have none."""
+    """Items by split, including splits of the standard set without items."""
     splits: dict[str, list[Item]] = {split: [] for split in inventory.standard_counts}
     for item in inventory.items:
         splits.setdefault(item.split, []).append(item)
@@ -90,7 +92,7 @@ def by_split(inventory: Inventory) -> dict[str, list[Item]]:
 
 
 def examine_names(inventory: Inventory) -> Iterator[Finding]:
-    """The cheap part: numbers of items, missing files, recordings and speakers in two splits. No file is opened."""
+    """The cheap checks: numbers of items, missing files, recordings and speakers in two splits. No file is opened."""
     splits = by_split(inventory)
     if not inventory.items:
         splits = {"the folder": []}
@@ -113,15 +115,15 @@ def examine_names(inventory: Inventory) -> Iterator[Finding]:
                 "run prepare again, or delete what does not belong there",
             )
     for item in inventory.items:
-        for part, path in item.paths.items():
+        for signal, path in item.paths.items():
             if not path.is_file():
-                yield Finding("missing", "error", str(path), f"{part} of this item is missing", "run prepare again")
+                yield Finding("missing", "error", str(path), f"{signal} of this item is missing", "run prepare again")
     for one, other in combinations(splits, 2):
         yield from shared(splits[one], splits[other], one, other, inventory)
 
 
 def shared(items: list[Item], others: list[Item], one: str, other: str, inventory: Inventory) -> Iterator[Finding]:
-    """What two splits have in common and should not."""
+    """Findings for recordings and speakers that two splits share by mistake."""
     cure = "leave it out of one of the two: what was trained on cannot be tested on"
     names = {(item.name, *sorted(item.speakers)) for item in items}
     utterances = {utterance for item in items for utterance in item.utterances}

@@ -1,4 +1,4 @@
-"""What data modules hand to training and evaluation."""
+"""Mixtures and batches that data modules give to training and evaluation."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -13,28 +13,28 @@ from ..errors import UserError
 
 
 class Mixture(NamedTuple):
-    """One known recording, and what it is the sum of where that is known."""
+    """One recording, with the references that it is the sum of where these are known."""
 
     name: str
-    """For messages and tables: says which files went into it."""
+    """Name for messages and tables: it says which files went into the mixture."""
     mixture: Tensor
     """`(time,)`."""
     references: Tensor
     """`(source, time)`; no rows where the sources are not known or not asked for."""
 
-    def heard(self) -> "Mixture":
-        """The mixture itself: it is as it was recorded."""
+    def render(self) -> "Mixture":
+        """The mixture itself: there is nothing to convolve."""
         return self
 
 
 class Margin(NamedTuple):
-    """Samples of a recording that are wanted beside a stretch of it; silence where the recording has none."""
+    """Samples of a recording before and after a crop of it; silence beyond the recording."""
 
     before: int
     after: int
 
     def around(self, samples: np.ndarray, start: int, length: int) -> np.ndarray:
-        """The stretch of `length` samples from `start` with its margin, out of the whole recording `(time,)`."""
+        """The crop of `length` samples from `start` with its margin, out of the whole recording `(time,)`."""
         first, last = start - self.before, start + length + self.after
         inside = samples[max(0, first) : last]
         if len(inside) == last - first:
@@ -46,7 +46,7 @@ NO_MARGIN = Margin(0, 0)
 
 
 class Sources(NamedTuple):
-    """What a mixture is to be made of."""
+    """The sources of a mixture that is still to be added up."""
 
     name: str
     signals: Tensor
@@ -57,23 +57,23 @@ class Sources(NamedTuple):
         return Mixture(self.name, self.signals.sum(0), self.signals)
 
 
-class Unheard(Protocol):
-    """A mixture whose sources are still to be heard in their rooms."""
+class LazyMixture(Protocol):
+    """A mixture whose sources are still to be convolved with room impulse responses."""
 
     @property
     def name(self) -> str:
-        """As that of a `Mixture`."""
+        """Name of the mixture, see `Mixture`."""
         ...
 
-    def heard(self) -> Mixture:
-        """The mixture in its room."""
+    def render(self) -> Mixture:
+        """Convolve the sources and add them up."""
         ...
 
 
 class TrainingMixtures(Protocol):
     """Endless mixtures to train on, by number: one number gives one mixture, in every process and every run."""
 
-    def draw(self, number: int, *, labelled: bool) -> Unheard:
+    def draw(self, number: int, *, labelled: bool) -> LazyMixture:
         """Mixture of that number among the labelled or the unlabelled; unlabelled ones come without references."""
         ...
 
@@ -87,7 +87,7 @@ class EvaluationMixtures(Protocol):
 
 
 class TrainingSources(Protocol):
-    """Training mixtures that can be taken apart, to be heard in rooms."""
+    """Training mixtures whose sources can be drawn one by one, to be convolved with room impulse responses."""
 
     @property
     def max_sources(self) -> int:
@@ -100,7 +100,7 @@ class TrainingSources(Protocol):
 
 
 class EvaluationSources(Protocol):
-    """A fixed list of mixtures that can be taken apart."""
+    """A fixed list of mixtures whose sources can be drawn one by one."""
 
     @property
     def max_sources(self) -> int:
@@ -138,7 +138,7 @@ class EvaluationBatch(NamedTuple):
 
 
 class LabelledAndUnlabelled:
-    """Training mixtures of which the labelled come from one place and the unlabelled from another.
+    """Training mixtures that draw labelled mixtures from one set and unlabelled ones from another.
 
     Args:
         labelled: None where no example is labelled.
@@ -148,7 +148,7 @@ class LabelledAndUnlabelled:
     def __init__(self, labelled: TrainingMixtures | None, unlabelled: TrainingMixtures | None) -> None:
         self.mixtures = {True: labelled, False: unlabelled}
 
-    def draw(self, number: int, *, labelled: bool) -> Unheard:
+    def draw(self, number: int, *, labelled: bool) -> LazyMixture:
         """Mixture of that number among those of its kind."""
         mixtures = self.mixtures[labelled]
         assert mixtures is not None, "the sampler draws from what labelled_share asks for"
@@ -156,7 +156,7 @@ class LabelledAndUnlabelled:
 
 
 def unlabelled(name: str, samples: np.ndarray) -> Mixture:
-    """A recording `(time,)` of which nothing else is known."""
+    """An unlabelled recording `(time,)` as a mixture without references."""
     return Mixture(name, torch.from_numpy(samples.astype(np.float32)), torch.zeros(0, len(samples)))
 
 

@@ -1,4 +1,4 @@
-"""Mixtures that stand on disk with their sources, one file each, as in wsj0-2mix."""
+"""Mixtures that are stored with their sources, one file per signal, as in wsj0-2mix."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -34,10 +34,10 @@ class PreparedMixtures:
 
     Args:
         rows: what is on disk.
-        length: samples of a random stretch (training) or of the middle (evaluation); None is the whole file.
+        length: samples of a random crop (training) or of the middle (evaluation); None is the whole file.
         labelled_share: for training, the share of the rows whose references may be used. Which rows these are depends
             on the seed alone; labelled and unlabelled examples never come from the same row.
-        seed: of the order, the stretches and the labelled rows.
+        seed: of the order, the crops and the labelled rows.
         one_source_share: for training, the share of items that are one source of a row alone: the 1-or-2-source task.
 
     Raises:
@@ -57,10 +57,10 @@ class PreparedMixtures:
         self.length = length
         self.one_source_share = one_source_share
         self.seed = seed
-        labelled, unlabelled = part_rows(rows, labelled_share, seed)
+        labelled, unlabelled = split_rows(rows, labelled_share, seed)
         self.rows = list(rows)
         self.max_sources = max((len(row.references) for row in rows), default=0)
-        self.parts = {True: labelled, False: unlabelled}
+        self.rows_of = {True: labelled, False: unlabelled}
         self.passes = lru_cache(maxsize=8)(self.order_of_pass)
 
     def __getstate__(self) -> dict[str, object]:
@@ -73,35 +73,35 @@ class PreparedMixtures:
 
     def order_of_pass(self, number: int, labelled: bool) -> np.ndarray:
         """The order of the rows in one pass through them."""
-        return generator(self.seed, 1, number, labelled).permutation(len(self.parts[labelled]))
+        return generator(self.seed, 1, number, labelled).permutation(len(self.rows_of[labelled]))
 
     def draw(self, number: int, *, labelled: bool) -> Mixture:
-        """A random stretch of the next row of the current pass; unlabelled: no file but the mixture's is opened.
+        """A random crop of the next row of the current pass; unlabelled: no file but the mixture's is opened.
 
         Raises:
             UserError: a file is damaged.
         """
-        stretch = self.choose(number, labelled)
-        return stretch.mixture(with_references=labelled)
+        crop = self.choose(number, labelled)
+        return crop.mixture(with_references=labelled)
 
     def draw_sources(self, number: int, *, labelled: bool, margin: Margin) -> Sources:
-        """The references of the stretch that `draw` gives, with a margin.
+        """The references of the crop that `draw` gives, with a margin.
 
         Raises:
             UserError: a file is damaged.
         """
         return self.choose(number, labelled).sources(margin)
 
-    def choose(self, number: int, labelled: bool) -> "Stretch":
-        """The stretch of that number."""
-        rows = self.parts[labelled]
+    def choose(self, number: int, labelled: bool) -> "Crop":
+        """The crop of that number."""
+        rows = self.rows_of[labelled]
         row = rows[self.passes(number // len(rows), labelled)[number % len(rows)]]
         rng = generator(self.seed, 2, number, labelled)
         length = self.length or row.frames
         start = int(rng.integers(max(0, row.frames - length) + 1))
         if rng.random() < self.one_source_share:
             row = row.alone(int(rng.integers(len(row.references))))
-        return Stretch(row, start, length)
+        return Crop(row, start, length)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -110,18 +110,18 @@ class PreparedMixtures:
         return self.middle(number).mixture(with_references=True)
 
     def sources(self, number: int, margin: Margin) -> Sources:
-        """What the mixture of that number is the sum of."""
+        """Sources of the mixture of that number."""
         return self.middle(number).sources(margin)
 
-    def middle(self, number: int) -> "Stretch":
+    def middle(self, number: int) -> "Crop":
         """The middle of a row, or all of it."""
         row = self.rows[number]
         length = self.length or row.frames
-        return Stretch(row, max(0, row.frames - length) // 2, length)
+        return Crop(row, max(0, row.frames - length) // 2, length)
 
 
-class Stretch(NamedTuple):
-    """A stretch of a row; where the row is too short, it ends in silence."""
+class Crop(NamedTuple):
+    """A crop of a row; silence follows where the row is too short."""
 
     row: Row
     start: int
@@ -146,11 +146,11 @@ class Stretch(NamedTuple):
         return torch.from_numpy(margin.around(read(path, first, last - first), self.start - first, self.length))
 
 
-def part_rows(rows: Sequence[Row], labelled_share: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """Part rows at random into a labelled share and the others.
+def split_rows(rows: Sequence[Row], labelled_share: float, seed: int) -> tuple[list[Row], list[Row]]:
+    """Split rows at random into a labelled share and the others.
 
     Raises:
-        UserError: one of the parts that are asked for is empty.
+        UserError: the share leaves one of the two splits empty.
     """
     order = generator(seed, 0).permutation(len(rows))
     cut = round(labelled_share * len(order))
@@ -166,12 +166,12 @@ def find_rows(folder: Path, mixture: str, references: Sequence[str], sample_rate
     Raises:
         UserError: a folder or file is missing, lengths differ, or a file has another sample rate (Hz).
     """
-    names = {part: names_in(folder / part) for part in (mixture, *references)}
-    for part in references:
-        for name in sorted(names[mixture] ^ names[part]):
-            missing = folder / (part if name in names[mixture] else mixture) / name
-            raise UserError(f"{missing}: missing, though the other parts of this mixture are there; prepare it again")
-    files = [[folder / part / name for part in (mixture, *references)] for name in sorted(names[mixture])]
+    names = {signal: names_in(folder / signal) for signal in (mixture, *references)}
+    for signal in references:
+        for name in sorted(names[mixture] ^ names[signal]):
+            missing = folder / (signal if name in names[mixture] else mixture) / name
+            raise UserError(f"{missing}: missing, though the other files of this mixture are there; prepare it again")
+    files = [[folder / signal / name for signal in (mixture, *references)] for name in sorted(names[mixture])]
     return make_rows(files, sample_rate, str(folder))
 
 

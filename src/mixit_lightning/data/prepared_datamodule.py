@@ -1,4 +1,4 @@
-"""The DataModule of recipes whose mixtures stand on disk: they say where, and this makes the training items."""
+"""The DataModule of recipes whose mixtures are stored: a recipe says where, and this makes the training items."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from ..errors import UserError
 from .datamodule import LIST_SEEDS, MixtureDataModule, Split
 from .dynamic import DynamicMixtures
 from .mixture import TrainingMixtures
-from .prepared import PreparedMixtures, Row, part_rows
+from .prepared import PreparedMixtures, Row, split_rows
 from .recordings import Recording, RecordingPool
 
 
@@ -20,9 +20,9 @@ class PreparedDataModule(MixtureDataModule):
             the amount of data.
         one_source_share: share of training items with one speaker; the others have all speakers of a mixture.
         evaluate_one_source: whether validation and test also have one source of every mixture alone (1S).
-        dynamic: whether training mixes the sources anew every time: other pairs, stretches and levels.
+        dynamic: whether training mixes the sources anew every time: other pairs, crops and levels.
         max_level: dB; with `dynamic`, levels of the sources are uniform within plus and minus this.
-        speeds: with `dynamic`, sources are played at one of these speeds, see `RecordingPool`.
+        speeds: with `dynamic`, factors of the speed perturbation, see `RecordingPool`.
         settings: of the `MixtureDataModule`.
     """
 
@@ -46,21 +46,21 @@ class PreparedDataModule(MixtureDataModule):
 
     @abstractmethod
     def rows(self, split: Split) -> list[Row]:
-        """What is on disk of a split."""
+        """The stored mixtures of a split."""
 
     @abstractmethod
     def speakers(self, row: Row) -> Sequence[str]:
-        """Who speaks in each of a row's references."""
+        """The speaker of each reference of a row."""
 
     def training_mixtures(self) -> TrainingMixtures:
-        """Random stretches of the mixtures in random order, or endless new mixtures."""
+        """Random crops of the mixtures in random order, or endless new mixtures."""
         rows = self.training_rows()
         if not self.dynamic:
             return PreparedMixtures(rows, self.length, self.labelled_share, self.seed, self.one_source_share)
-        parts = part_rows(rows, self.labelled_share, self.seed)
-        # An empty part is not drawn from.
+        splits = split_rows(rows, self.labelled_share, self.seed)
+        # An empty split is not drawn from.
         labelled, unlabelled = (
-            RecordingPool(self.recordings(part or rows), self.sample_rate, self.speeds) for part in parts
+            RecordingPool(self.recordings(split or rows), self.sample_rate, self.speeds) for split in splits
         )
         shares = [0.0] * len(rows[0].references)
         shares[-1] += 1 - self.one_source_share
@@ -80,7 +80,7 @@ class PreparedDataModule(MixtureDataModule):
                 f"datamodule.train_share={self.train_share} must be a share, up to 1, that leaves some of the "
                 f"{len(rows)} training mixtures"
             )
-        return part_rows(rows, self.train_share, LIST_SEEDS["train"])[0] if count < len(rows) else rows
+        return split_rows(rows, self.train_share, LIST_SEEDS["train"])[0] if count < len(rows) else rows
 
     def recordings(self, rows: Sequence[Row]) -> list[Recording]:
         """All references of some rows, each with its speaker.

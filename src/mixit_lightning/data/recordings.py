@@ -1,4 +1,4 @@
-"""Folders of recordings of any length, sorted into groups (speakers, kinds of sounds) or not, as a pool to mix from."""
+"""Pools of recordings of any length to mix from, optionally grouped by speaker or kind of sound."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from .mixture import NO_MARGIN, Margin
 CACHE_BYTES = 2 * 2**30
 
 QUIET = 1e-3
-"""RMS of a stretch to that of its recording, below which it counts as silent."""
+"""RMS of a crop to that of its recording, below which it counts as silent."""
 
 
 class Recording(NamedTuple):
-    """One file, and whom or what it is of."""
+    """One file, and its group: a speaker or a kind of sound."""
 
     path: Path
     group: str
@@ -46,7 +46,7 @@ class DecodedRecordings:
         """
         if (path, speed) in self.cache:
             return self.cache[path, speed]
-        # What was recorded at another rate than is claimed plays faster. In steps of a hundredth of the sample rate, so
+        # Claiming another sample rate changes the speed. In steps of a hundredth of the sample rate, so
         # that the two rates have a large common divisor, as the resampler needs.
         claimed = round(100 * speed) * read_header(path, any_channels=True).sample_rate // 100
         samples = resample(read(path), claimed, self.sample_rate)
@@ -60,14 +60,14 @@ class DecodedRecordings:
 
 
 class RecordingPool:
-    """Recordings by group, to draw stretches from.
+    """Recordings by group, to draw crops from.
 
     Args:
         recordings: one or more.
         sample_rate: Hz; recordings at higher rates are resampled.
-        speeds: every recording is played at one of these, drawn at random. Other speeds than 1 shift pitch and formants
-            as well, and so stand in for more speakers (Ko et al., "Audio Augmentation for Speech Recognition",
-            Interspeech 2015).
+        speeds: factors of the speed perturbation, drawn at random for every recording. They shift pitch and formants as
+            well, and so stand in for more speakers (Ko et al., "Audio Augmentation for Speech Recognition", Interspeech
+            2015).
         repeats: whether recordings that are too short are repeated, as suits noise, not padded, as suits speech.
         decoded: where samples are kept, if another pool shares them.
 
@@ -127,26 +127,24 @@ class RecordingPool:
         return cls(recordings, sample_rate, speeds, repeats=repeats)
 
     def split(self, share: float, seed: int) -> tuple["RecordingPool", "RecordingPool"]:
-        """Part the recordings at random into a labelled `share` of them and the rest.
+        """Split the recordings at random into a labelled `share` of them and the rest.
 
         A share of 0 or 1 gives all recordings twice, as then only one of the two pools is drawn from.
 
         Raises:
-            UserError: one of the parts is empty.
+            UserError: one of the two splits is empty.
         """
         if share in (0, 1):
             return self, self
         recordings = [Recording(path, group) for group in self.groups for path in self.recordings[group]]
         order = np.random.default_rng(seed).permutation(len(recordings))
         cut = round(share * len(recordings))
-        parts = [[recordings[i] for i in part] for part in (order[:cut], order[cut:])]
-        if not all(parts):
-            raise UserError(
-                f"objective.labelled_share={share} of {len(recordings)} recordings leaves a part without any"
-            )
+        splits = [[recordings[i] for i in split] for split in (order[:cut], order[cut:])]
+        if not all(splits):
+            raise UserError(f"objective.labelled_share={share} of {len(recordings)} recordings leaves an empty split")
         one, other = (
-            RecordingPool(part, self.sample_rate, self.speeds, repeats=self.repeats, decoded=self.decoded)
-            for part in parts
+            RecordingPool(split, self.sample_rate, self.speeds, repeats=self.repeats, decoded=self.decoded)
+            for split in splits
         )
         return one, other
 
@@ -157,7 +155,7 @@ class RecordingPool:
     def draw(
         self, group: str, rng: np.random.Generator, length: int | None, margin: Margin = NO_MARGIN
     ) -> tuple[str, np.ndarray]:
-        """Name and samples of a random recording of the group at RMS 1, or of a random stretch of it with a margin.
+        """Name and samples of a random recording of the group at RMS 1, or of a random crop of it with a margin.
 
         Raises:
             UserError: the file is damaged, silent, or too short to be repeated.
@@ -198,7 +196,7 @@ def repeat(samples: np.ndarray, length: int, sample_rate: int) -> np.ndarray:
 
 
 def check_speeds(speeds: Sequence[float]) -> None:
-    """Refuse speeds at which nothing sounds like itself.
+    """Refuse implausible factors of the speed perturbation.
 
     Raises:
         UserError: there are none, or one is not between 0.5 and 2.

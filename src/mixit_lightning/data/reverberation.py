@@ -1,4 +1,4 @@
-"""Mixtures heard in simulated rooms: every source is convolved with the impulse response from its place, on the fly."""
+"""Reverberant mixtures: each source is convolved, on the fly, with a room impulse response (RIR)."""
 
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -15,7 +15,7 @@ from .mixture import EvaluationSources, Margin, Mixture, TrainingSources, genera
 
 
 class DryMixture(NamedTuple):
-    """Sources and their places in a room, which are not yet heard there."""
+    """Dry sources and the room impulse responses that they are still to be convolved with."""
 
     name: str
     sources: Tensor
@@ -23,27 +23,27 @@ class DryMixture(NamedTuple):
     responses: Tensor
     """`(source, tap)`, the direct sound at tap `LEAD`."""
     target_responses: Tensor | None
-    """The parts of the responses that references are heard through, or None where they are heard as they are."""
+    """Responses that the references are convolved with; None where these are `responses` themselves."""
     length: int
     """Samples of the mixture."""
     labelled: bool
     """Whether references are asked for."""
 
-    def heard(self) -> Mixture:
+    def render(self) -> Mixture:
         """Convolve. The direct sound stays at the very sample of the dry source, and images add up to the mixture."""
-        # What wraps round in a transform as long as the sources ends in their margin.
+        # A circular convolution of this length wraps around into the margin only.
         size = next_fast_len(self.sources.shape[-1], real=True)
         spectra = torch.fft.rfft(self.sources, size)
         images = spectra * torch.fft.rfft(self.responses, size)
         if not self.labelled:
-            mixture = self.stretch(images.sum(0), size)
+            mixture = self.trim(images.sum(0), size)
             return Mixture(self.name, mixture, mixture.new_zeros(0, self.length))
-        heard = references = self.stretch(images, size)
+        reverberant = references = self.trim(images, size)
         if self.target_responses is not None:
-            references = self.stretch(spectra * torch.fft.rfft(self.target_responses, size), size)
-        return Mixture(self.name, heard.sum(0), references)
+            references = self.trim(spectra * torch.fft.rfft(self.target_responses, size), size)
+        return Mixture(self.name, reverberant.sum(0), references)
 
-    def stretch(self, spectra: Tensor, size: int) -> Tensor:
+    def trim(self, spectra: Tensor, size: int) -> Tensor:
         """Back to waveforms `(..., time)` without the margin."""
         end = self.sources.shape[-1]
         return torch.fft.irfft(spectra, size)[..., end - self.length : end].contiguous()
@@ -78,7 +78,7 @@ class Rooms:
             if not energy:
                 raise UserError(f"{source}: response {number} is silent; make the bank again with `mixit rooms`")
             self.responses[number] = torch.from_numpy(response / energy)
-        # Of the direct sound and what is kept after it, the whole filter.
+        # Taps of the direct sound's whole filter and of the reflections that are kept after it.
         self.early = None if early is None else 2 * LEAD + 1 + round(early / 1000 * bank.sample_rate)
         self.margin = Margin(max(map(len, self.responses.values())) - 1 - LEAD, LEAD)
 
@@ -99,46 +99,48 @@ class Rooms:
             )
         return {split: cls(bank, split, early, path) for split in splits}
 
-    def check_places(self, max_sources: int) -> None:
-        """Refuse mixtures of more sources than there are places in a room.
+    def check_positions(self, max_sources: int) -> None:
+        """Refuse mixtures of more sources than a room has source positions.
 
         Raises:
             UserError: there are too few.
         """
-        if max_sources > (places := min(map(len, self.rooms))):
+        if max_sources > (positions := min(map(len, self.rooms))):
             raise UserError(
-                f"{self.source}: {places} places in a room, but a mixture may have {max_sources} sources; "
+                f"{self.source}: {positions} source positions per room, but a mixture may have {max_sources} sources; "
                 f"make it again with num_sources={max_sources}"
             )
 
     def draw(self, rng: np.random.Generator, num_sources: int) -> tuple[Tensor, Tensor | None]:
-        """Responses of different places of a random room, `(source, tap)`, and what targets are heard through."""
+        """Responses at different source positions of a random room, `(source, tap)`, and those of the references."""
         room = self.rooms[rng.integers(len(self.rooms))]
-        places = rng.choice(room, num_sources, replace=False)
-        responses = torch.nn.utils.rnn.pad_sequence([self.responses[place] for place in places], batch_first=True)
+        positions = rng.choice(room, num_sources, replace=False)
+        responses = torch.nn.utils.rnn.pad_sequence(
+            [self.responses[position] for position in positions], batch_first=True
+        )
         return responses, None if self.early is None else responses[:, : self.early]
 
 
 class ReverberantTraining:
-    """Training mixtures in rooms.
+    """Reverberant training mixtures.
 
     Args:
         mixtures: dry.
         rooms: for training.
-        seed: of the choice of rooms and places.
+        seed: of the choice of rooms and source positions.
 
     Raises:
-        UserError: a mixture may have more sources than a room has places.
+        UserError: a mixture may have more sources than a room has source positions.
     """
 
     def __init__(self, mixtures: TrainingSources, rooms: Rooms, seed: int) -> None:
-        rooms.check_places(mixtures.max_sources)
+        rooms.check_positions(mixtures.max_sources)
         self.mixtures = mixtures
         self.rooms = rooms
         self.seed = seed
 
     def draw(self, number: int, *, labelled: bool) -> DryMixture:
-        """Mixture of that number, still dry: whoever needs it decides where to convolve."""
+        """Mixture of that number, still dry: the caller decides where to convolve."""
         sources = self.mixtures.draw_sources(number, labelled=labelled, margin=self.rooms.margin)
         responses = self.rooms.draw(generator(self.seed, 4, number, labelled), len(sources.signals))
         length = sources.signals.shape[-1] - sum(self.rooms.margin)
@@ -146,19 +148,19 @@ class ReverberantTraining:
 
 
 class ReverberantList:
-    """A fixed list of mixtures in rooms.
+    """A fixed list of reverberant mixtures.
 
     Args:
         mixtures: dry.
         rooms: for evaluation.
-        seed: of the choice of rooms and places.
+        seed: of the choice of rooms and source positions.
 
     Raises:
-        UserError: a mixture may have more sources than a room has places.
+        UserError: a mixture may have more sources than a room has source positions.
     """
 
     def __init__(self, mixtures: EvaluationSources, rooms: Rooms, seed: int) -> None:
-        rooms.check_places(mixtures.max_sources)
+        rooms.check_positions(mixtures.max_sources)
         self.mixtures = mixtures
         self.rooms = rooms
         self.seed = seed
@@ -170,4 +172,4 @@ class ReverberantList:
         sources = self.mixtures.sources(number, self.rooms.margin)
         responses = self.rooms.draw(generator(self.seed, number, 1), len(sources.signals))
         length = sources.signals.shape[-1] - sum(self.rooms.margin)
-        return DryMixture(*sources, *responses, length, labelled=True).heard()
+        return DryMixture(*sources, *responses, length, labelled=True).render()

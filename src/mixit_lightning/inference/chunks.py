@@ -1,6 +1,6 @@
-"""Recordings of any length in bounded memory: overlapping windows, whose outputs keep their order throughout.
+"""Recordings of any length in bounded memory: overlapping chunks, whose outputs keep their order throughout.
 
-In the overlap one window fades into the next. As the outputs of either add up to the input there, so does what they
+In the overlap one chunk fades into the next. As the outputs of either add up to the input there, so does what they
 fade into.
 """
 
@@ -12,46 +12,46 @@ from torch import Tensor
 from ..objectives.search import RowEnergies, best_permutation
 
 BANDS = 32
-"""Of the spectra that tracks are recognised by."""
+"""Bands of the spectra that tracks are recognised by."""
 
 FRAME = 512
 """Samples of the frames of these spectra."""
 
 SPECTRUM = 0.05
-"""What a difference of spectra counts against one of samples in the overlap: it decides where the overlap is silent."""
+"""Weight of the difference of spectra against that of samples in the overlap: it decides where these are silent."""
 
 
-def window_starts(total: int, window: int, overlap: int) -> list[int]:
-    """First samples of windows of one length, `window` at most, that cover `total` samples; and that length, last.
+def chunk_starts(total: int, chunk: int, overlap: int) -> list[int]:
+    """First samples of chunks of one length, `chunk` at most, that cover `total` samples; and that length, last.
 
     Raises:
-        ValueError: an overlap that leaves nothing to go on by.
+        ValueError: the overlap is not positive, or not shorter than the chunk.
     """
-    if not 0 < overlap < window:
-        raise ValueError(f"the overlap of {overlap} samples must be positive and less than the window's {window}")
-    if total <= window:
+    if not 0 < overlap < chunk:
+        raise ValueError(f"the overlap of {overlap} samples must be positive and less than the chunk's {chunk}")
+    if total <= chunk:
         return [0, total]
-    count = -(-(total - overlap) // (window - overlap))
+    count = -(-(total - overlap) // (chunk - overlap))
     length = -(-(total - overlap) // count) + overlap
     return [*(number * (total - length) // (count - 1) for number in range(count)), length]
 
 
-def separate_windows(
-    separate: Callable[[Tensor], Tensor], read: Callable[[int, int], Tensor], total: int, window: int, overlap: int
+def separate_chunks(
+    separate: Callable[[Tensor], Tensor], read: Callable[[int, int], Tensor], total: int, chunk: int, overlap: int
 ) -> Iterator[Tensor]:
-    """Separate a recording window by window.
+    """Separate a recording chunk by chunk.
 
     Args:
         separate: `(channel, time)` to `(channel, output, time)`, which add up to it.
-        read: samples `(channel, time)` from one place to another; places do not fall.
+        read: samples `(channel, time)` from a start to a stop; the starts do not decrease.
         total: length of the recording.
-        window: samples that are separated at once, at most.
-        overlap: samples that neighbouring windows share, at least.
+        chunk: samples that are separated at once, at most.
+        overlap: samples that neighbouring chunks share, at least.
 
     Yields:
-        Pieces `(channel, output, time)` that follow each other.
+        Chunks `(channel, output, time)` that follow each other.
     """
-    *starts, length = window_starts(total, window, overlap)
+    *starts, length = chunk_starts(total, chunk, overlap)
     tail = spectra = torch.zeros(0)
     for number, start in enumerate(starts):
         outputs = align_channels(separate(read(start, start + length)))
@@ -77,11 +77,11 @@ def align_channels(outputs: Tensor) -> Tensor:
 
 
 def order_by(tail: Tensor, head: Tensor, spectra: Tensor, own: Tensor) -> Tensor:
-    """Which output continues each track: the one that differs least in the overlap, and in spectrum from all before.
+    """Index of the output that continues each track: it differs least in the overlap, and in spectrum from before.
 
     Args:
         tail: `(channel, output, time)`, of the tracks.
-        head: the same of the outputs of the next window.
+        head: the same of the outputs of the next chunk.
         spectra: `(output, band)`, of the tracks so far.
         own: the same of the outputs.
     """

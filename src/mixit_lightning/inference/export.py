@@ -1,4 +1,4 @@
-"""One way out: what a trained separator becomes is told by the name it gets."""
+"""Export of a trained separator; the name of the output decides on its format."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def export(checkpoint: str, output: str) -> str:
     """Write a trained separator as `.onnx`, `.safetensors` or a folder for the Hub; see `conf/export.yaml`.
 
     Returns:
-        What there is to say of it.
+        A summary to print.
 
     Raises:
         UserError: no such checkpoint, another kind of output, or one that cannot be made of this network.

@@ -31,16 +31,16 @@ FACTS: dict[str, Any] = {
     "remarks": list,
     "real_time_factor": (int, float),
 }
-"""What a record says of a recording, and its types."""
+"""Fields of a recording's record, and their types."""
 
 FAULTS = (UserError, OSError, RuntimeError, ValueError, ArithmeticError, MemoryError)
-"""What a file of any content, a decoder, or too little memory for it may end in; the next file may do better."""
+"""Errors of one file, of whatever content, after which the next file is still tried."""
 
 MOST_SHOWN = 10
 """Files that are skipped for the same reason, of which each is printed."""
 
 Report = Callable[[float, float], None]
-"""Told the seconds of a recording that are separated, and all of them."""
+"""Callback for progress: the separated seconds of a recording, and all of its seconds."""
 
 
 def separate_files(
@@ -145,9 +145,9 @@ def plan(source: Path, target: Path) -> tuple[dict[Path, Path], dict[Path, str]]
             raise UserError(f"{source}: {refused[source]}; give another output=")
         return folders, {}
     files = dict(files_below(source))
-    root, place = source.resolve(), target.resolve()
-    if place != root and place.is_relative_to(root):
-        files |= {path: f"lies in output={target}" for path in files if path.parent.resolve().is_relative_to(place)}
+    root, outputs = source.resolve(), target.resolve()
+    if outputs != root and outputs.is_relative_to(root):
+        files |= {path: f"lies in output={target}" for path in files if path.parent.resolve().is_relative_to(outputs)}
     recordings = [path for path, why in files.items() if not why]
     if not recordings:
         raise UserError(f"input={source}: no recordings below it ({', '.join(RECORDINGS + CONTAINERS)})")
@@ -218,13 +218,13 @@ def write_outputs(
     energies, peak, done = torch.zeros(len(names), dtype=torch.float64), 0.0, 0
     report(0.0, total / rate)
     try:
-        for piece in separator.stream(reader.read, total, rate):
-            if not piece.isfinite().all():
+        for chunk in separator.stream(reader.read, total, rate):
+            if not chunk.isfinite().all():
                 raise UserError(f"{path}: the separator gives numbers that are not finite; train it again")
-            files.write(piece.numpy(), reader.kept[:, : piece.shape[-1]].numpy())
-            energies += piece.double().square().sum((0, 2))
-            peak = max(peak, piece.abs().max().item())
-            done += piece.shape[-1]
+            files.write(chunk.numpy(), reader.kept[:, : chunk.shape[-1]].numpy())
+            energies += chunk.double().square().sum((0, 2))
+            peak = max(peak, chunk.abs().max().item())
+            done += chunk.shape[-1]
             report(done / rate, total / rate)
     finally:
         files.close()
@@ -248,7 +248,7 @@ def write_outputs(
 
 
 class Reader:
-    """Samples of a recording from one place to another, read once and in order, as not every format can be sought in.
+    """Reads a recording once and in order, as not every format supports seeking.
 
     Args:
         path: for messages.
@@ -261,13 +261,13 @@ class Reader:
         self.recording = recording
         self.mean = mean
         self.kept = torch.zeros(1 if mean else recording.channels, 0, dtype=torch.float64)
-        """What was read last, from the place that was asked for; in double precision, which holds 32 bits exactly."""
+        """Samples of the last call of `read`, in double precision, which holds 32 bits exactly."""
         self.start = 0
         self.energy = 0.0
-        """Of what was read so far."""
+        """Energy of what was read so far."""
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Samples `(channel, time)`; `start` never falls.
+        """Samples `(channel, time)`; `start` never decreases.
 
         Raises:
             UserError: the recording is damaged, ends early, or holds samples that are not numbers.
@@ -285,7 +285,7 @@ class Reader:
 
 
 def notes(recording: dict[str, Any]) -> list[str]:
-    """What there is to know about a recording that was separated."""
+    """Notes about a separated recording."""
     found = [f"{len(recording['outputs'])} outputs"]
     if recording["dropped"]:
         found.append(f"{len(recording['dropped'])} silent ones dropped")
@@ -297,7 +297,7 @@ def notes(recording: dict[str, Any]) -> list[str]:
 
 
 def show(summary: dict[str, Any]) -> None:
-    """Print what was separated, and what was not."""
+    """Print the separated and the skipped files."""
     for recording in summary["recordings"]:
         print(f"{visible(recording['folder'])}: {', '.join(notes(recording))}")
     shown: Counter[str] = Counter()

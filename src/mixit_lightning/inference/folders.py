@@ -1,4 +1,4 @@
-"""The folder of outputs of each recording: its name, what in it is ours, and putting new outputs into it.
+"""The folder of outputs of each recording: its name, its own files, and writing new outputs into it.
 
 Nothing is removed or overwritten that the record in the folder does not list.
 """
@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..files import replacing, written
 
 DECODED = "decoded"
-"""In a folder that is being filled: a recording that had to be decoded first."""
+"""Name, in a folder that is being filled, of a recording that had to be decoded first."""
 
 
 def folders_of(recordings: Iterable[Path], source: Path, target: Path) -> dict[Path, Path]:
@@ -52,19 +52,20 @@ def stem_of(path: Path) -> str:
 
 
 def check_around(folders: dict[Path, Path]) -> dict[Path, str]:
-    """Why outputs cannot be written: recordings by whose folder of outputs a recording would be surrounded."""
-    places = {folder.resolve(): path for path, folder in folders.items()}
+    """Refused recordings, with reasons: their folder of outputs would contain a recording."""
+    recordings_by_folder = {folder.resolve(): path for path, folder in folders.items()}
     refused = {}
     for recording in folders:
         resolved = recording.resolve()
-        for place in (resolved, *resolved.parents):
-            if place in places:
-                refused[places[place]] = f"its outputs would go to {folders[places[place]]}, around {recording}"
+        for path in (resolved, *resolved.parents):
+            if path in recordings_by_folder:
+                surrounding = recordings_by_folder[path]
+                refused[surrounding] = f"its outputs would go to {folders[surrounding]}, around {recording}"
     return refused
 
 
 def check_own(folder: Path, names: Sequence[str]) -> None:
-    """Refuse a folder in which the outputs would stand beside or replace what is not ours.
+    """Refuse a folder that has files which `mixit separate` did not write.
 
     Raises:
         UserError: it is no folder, has files but no record, or a file that its record does not list.
@@ -113,7 +114,7 @@ def filling(folder: Path, names: Sequence[str]) -> Iterator[Path]:
 
 
 def put(partial: Path, folder: Path) -> None:
-    """Move the outputs of a temporary folder to where they belong, in place of earlier ones."""
+    """Move the outputs of a temporary folder to where they belong, instead of earlier ones."""
     fresh = outputs_in(partial) or set()
     if not folder.exists():
         partial.rename(folder)
@@ -140,6 +141,6 @@ def remove(partial: Path) -> None:
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Write what is in a folder of outputs, and what it was made of."""
+    """Write the record of a folder of outputs: its files, and what they were made of."""
     with replacing(folder / RECORD, synchronise=False) as path:
         path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")

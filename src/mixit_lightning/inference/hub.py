@@ -1,4 +1,4 @@
-"""Folders with the layout of the Hugging Face Hub, and the way there and back.
+"""Folders with the layout of the Hugging Face Hub, uploads and downloads.
 
 Only uploading uses `ModelHubMixin`: to download, it would read an untrusted config before anything has checked it.
 """
@@ -20,7 +20,7 @@ with share_packages():
 
 
 class HubSeparator(ModelHubMixin):
-    """What the Hub's library saves and pushes of a separator.
+    """A separator as the Hub's library saves and pushes it.
 
     Raises:
         UserError: nothing is known of where it is from.

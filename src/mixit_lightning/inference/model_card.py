@@ -12,11 +12,11 @@ with share_packages():
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 TASK = "audio-to-audio"
-"""What the Hub calls separation."""
+"""The Hub's name for separation."""
 
 
 def model_card(description: Mapping[str, Any]) -> str:
-    """A model card in Markdown, with the metadata of the Hub, of a description; see `sharing.trained`."""
+    """A model card in Markdown, with the metadata of the Hub, of a description; see `inference.trained`."""
     settings, results = description["settings"], description.get("results")
     recipe, network = settings.get("recipe") or "unknown data", settings["separator"]
     training = description.get("provenance") or {}
@@ -44,14 +44,14 @@ def model_card(description: Mapping[str, Any]) -> str:
 
 
 def title(settings: Mapping[str, Any], results: Mapping[str, Any] | None) -> str:
-    """What a separator is called: objective and network, as far as they have names, and what it was trained on."""
+    """Title of a separator: objective, training data and network, as far as they have names."""
     network = settings["separator"]["_target_"].rpartition(".")[-1]
     named = (results or {}).get("objective"), settings.get("recipe"), (results or {}).get("separator") or network
     return ".".join(filter(None, named))
 
 
 def objective(settings: Mapping[str, Any]) -> str:
-    """What a separator was trained for, in words."""
+    """Training objective of a separator in words."""
     share = settings.get("labelled_share")
     if share is None:
         return "not recorded"
@@ -81,7 +81,7 @@ def eval_results(recipe: str, metrics: Mapping[str, float | None]) -> list[EvalR
 
 
 def trained_by(description: Mapping[str, Any], training: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Where a separator comes from that has not been evaluated, as terms and descriptions like those of a report."""
+    """Provenance of a separator that has not been evaluated, as terms and descriptions like those of a report."""
     steps = description.get("global_step")
     versions = ", ".join(f"{name} {version}" for name, version in (training.get("versions") or {}).items())
     rows = {

@@ -1,4 +1,4 @@
-"""A network as an ONNX file, for any batch and any length, checked against PyTorch before it gets its name."""
+"""A network as an ONNX file, for any batch and any length, compared with PyTorch before it is renamed into place."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ CHECKED = ((1, 101), (3, 1003), (2, 9001))
 """Batches and lengths at which the file is compared with PyTorch; none is the example's of the export."""
 
 LARGEST_DIFFERENCE = 1e-4
-"""From PyTorch's outputs, in peaks of the input."""
+"""Largest allowed difference from PyTorch's outputs, in peaks of the input."""
 
 
 def write_onnx(path: Path, network: nn.Module, description: Mapping[str, Any]) -> float:
@@ -29,7 +29,7 @@ def write_onnx(path: Path, network: nn.Module, description: Mapping[str, Any]) -
     A pure tone leaves most of a spectrum to rounding errors, which `magnitude_exponent` 0.3 makes some 5e-3 of the peak
     in the outputs: there the file differs from PyTorch as PyTorch differs from double precision, and by no more.
 
-    Metadata of the file: `sample_rate` in Hz, `outputs`, their number, and `description`, JSON of `sharing.trained`.
+    Metadata of the file: `sample_rate` in Hz, `outputs`, their number, and `description`, JSON of `inference.trained`.
 
     Args:
         path: of the file.
@@ -81,7 +81,7 @@ def write_onnx(path: Path, network: nn.Module, description: Mapping[str, Any]) -
 
 
 def difference_at(session: Any, network: nn.Module, batch: int, time: int) -> float:
-    """How far the outputs of noise differ between onnxruntime and PyTorch, in peaks of the noise."""
+    """Largest difference between onnxruntime's and PyTorch's outputs for noise, in peaks of the noise."""
     noise = torch.randn(batch, time, generator=torch.Generator().manual_seed(time))
     noise[2:] = 0  # silence as well
     (found,) = session.run(None, {"mixture": noise.numpy()})

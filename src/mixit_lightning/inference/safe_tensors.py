@@ -14,7 +14,7 @@ from ..files import replacing
 from ..limits import limit, limits
 
 KEY = "description"
-"""Of the file's metadata, whose values are text: the description as JSON. Two keys would be written in any order."""
+"""Metadata key of the description as JSON. It is the only key, as two would be written in any order."""
 
 
 def write_safetensors(path: Path, weights: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
@@ -42,7 +42,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def parse_description(text: str, path: Path) -> dict[str, Any]:
-    """A description that somebody wrote as JSON.
+    """Parse an untrusted description in JSON.
 
     Raises:
         UserError: it is none, or too long.

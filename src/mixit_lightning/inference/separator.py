@@ -1,4 +1,4 @@
-"""A trained separator, ready to use: what is in a checkpoint, behind one method."""
+"""A trained separator, ready to use."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..audio.opening import HIGHEST
 from ..audio.resampling import resample
 from ..separators.mixture_consistency import consistency_weights, mixture_consistency
-from .chunks import separate_windows
+from .chunks import separate_chunks
 from .trained import load_trained
 
 
@@ -21,10 +21,10 @@ class Separator:
         network: `(batch, time)` to `(batch, output, time)`.
         sample_rate: Hz, that the network was trained at.
         num_outputs: of the network.
-        window: seconds that are separated at once.
-        overlap: seconds that neighbouring windows share.
+        window: seconds of a chunk, which is separated at once.
+        overlap: seconds that neighbouring chunks share.
         device: where the network runs; None is a GPU where there is one.
-        description: of what was trained, see `sharing.trained`.
+        description: of what was trained, see `inference.trained`.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Separator:
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, **settings: Any) -> "Separator":
-        """Load what training left, or what was made of it.
+        """Load a trained separator from a checkpoint or what `mixit export` made of it.
 
         Args:
             path: of a checkpoint, a `.safetensors` file or a folder with the layout of the Hugging Face Hub, which say
@@ -64,12 +64,12 @@ class Separator:
 
     @classmethod
     def from_pretrained(
-        cls, place: str | Path, revision: str | None = None, token: str | bool | None = None, **settings: Any
+        cls, name_or_path: str | Path, revision: str | None = None, token: str | bool | None = None, **settings: Any
     ) -> "Separator":
         """Load from a folder with the layout of the Hugging Face Hub, or from the Hub itself.
 
         Args:
-            place: the folder, or the name of a repository, such as `user/separator`.
+            name_or_path: the folder, or the name of a repository, such as `user/separator`.
             revision: of the repository; None is the latest.
             token: of the Hub; None is that of `hf auth login`.
             settings: of the class.
@@ -77,11 +77,11 @@ class Separator:
         Raises:
             UserError: see `from_checkpoint`; nor is it on the Hub, or `huggingface_hub` is missing.
         """
-        if not Path(place).is_dir():
+        if not Path(name_or_path).is_dir():
             from .hub import download
 
-            place = download(str(place), revision, token)
-        return cls.from_checkpoint(place, **settings)
+            name_or_path = download(str(name_or_path), revision, token)
+        return cls.from_checkpoint(name_or_path, **settings)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a folder with the layout of the Hugging Face Hub: weights, description and model card.
@@ -133,34 +133,32 @@ class Separator:
         if waveform.abs().max() > HIGHEST:
             raise ValueError(f"waveform holds samples beyond {HIGHEST:g}, full scale being 1; scale it down")
         channels = waveform.reshape(-1, waveform.shape[-1])
-        pieces = self.stream(lambda start, stop: channels[:, start:stop], channels.shape[-1], sample_rate)
-        outputs = torch.cat(list(pieces), -1).transpose(0, 1)
+        chunks = self.stream(lambda start, stop: channels[:, start:stop], channels.shape[-1], sample_rate)
+        outputs = torch.cat(list(chunks), -1).transpose(0, 1)
         return outputs[:, 0] if waveform.ndim == 1 else outputs
 
     def stream(self, read: Callable[[int, int], Tensor], total: int, sample_rate: int) -> Iterator[Tensor]:
-        """Separate a recording piece by piece.
+        """Separate a recording chunk by chunk.
 
         Args:
-            read: samples `(channel, time)` from one place to another; places do not fall.
+            read: samples `(channel, time)` from a start to a stop; the starts do not decrease.
             total: its length in samples.
             sample_rate: Hz, of the recording.
 
         Yields:
-            Pieces `(channel, output, time)` that follow each other.
+            Chunks `(channel, output, time)` that follow each other.
         """
-        window, overlap = (round(seconds * sample_rate) for seconds in (self.window, self.overlap))
-        return separate_windows(
-            lambda mixture: self.separate_at_once(mixture, sample_rate), read, total, window, overlap
-        )
+        chunk, overlap = (round(seconds * sample_rate) for seconds in (self.window, self.overlap))
+        return separate_chunks(lambda mixture: self.separate_at_once(mixture, sample_rate), read, total, chunk, overlap)
 
     @torch.inference_mode()
     def separate_at_once(self, mixture: Tensor, sample_rate: int) -> Tensor:
         """Outputs `(channel, output, time)` of a mixture `(channel, time)`.
 
-        What the network cannot hear, at rates above its own, goes to the outputs by their power.
+        Frequencies beyond the network's sample rate are shared among the outputs by their power.
         """
-        heard = resampled(mixture, sample_rate, self.sample_rate)
-        found = self.network(heard.to(self.device)).cpu()
+        network_input = resampled(mixture, sample_rate, self.sample_rate)
+        found = self.network(network_input.to(self.device)).cpu()
         outputs = resampled(found, self.sample_rate, sample_rate)[..., : mixture.shape[-1]]
         short = mixture.shape[-1] - outputs.shape[-1]
         outputs = torch.nn.functional.pad(outputs, (0, short))

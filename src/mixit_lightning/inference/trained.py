@@ -1,6 +1,6 @@
-"""What training left, from any of three kinds of file: weights, and a description that nobody has to believe.
+"""Trained weights and their description, from any of three kinds of file, all untrusted.
 
-The description is the same in all of them, in plain types: `settings`, the run's config without its places;
+The description is the same in all of them, in plain types: `settings`, the run's config without absolute paths;
 `provenance`, commit, versions and hardware of the training; `global_step`; and `results`, what the evaluation of these
 very weights wrote into `results.json`, where there was one.
 """
@@ -28,13 +28,13 @@ from ..training.checkpoints import load_checkpoint
 from .safe_tensors import parse_description, read_safetensors
 
 ALLOWED = re.compile(r"(mixit_lightning\.separators|asteroid\.models)\.[A-Z]\w*")
-"""What a description may ask to be made: classes of networks and nothing else, as anyone may have written it."""
+"""Targets that a description may name: classes of networks only, as descriptions are untrusted."""
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-"""In a folder with the layout of the Hugging Face Hub: description and weights."""
+"""Files in a folder with the layout of the Hugging Face Hub: description and weights."""
 
 PREFIX = "separator."
-"""Of the network's weights in a checkpoint."""
+"""Prefix of the network's weights in a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Trained:
     weights: Mapping[str, Tensor]
     description: Mapping[str, Any]
     path: Path
-    """Where they are from, for messages."""
+    """File that they are from, for messages."""
 
     def network(self) -> nn.Module:
         """Make the network, in no more memory than its weights take.
@@ -110,13 +110,13 @@ def load_trained(path: Path) -> Trained:
     # One number can pose as a tensor of any shape.
     if sum(weight.numel() * weight.element_size() for weight in weights.values()) > path.stat().st_size:
         raise UserError(f"{path}: its weights are larger than the file; not loaded")
-    settings = without_places(state.get("settings") or settings_beside(path))
+    settings = without_paths(state.get("settings") or settings_beside(path))
     description = {"settings": settings, "provenance": state.get("provenance"), "global_step": state.get("global_step")}
     return Trained(weights, description | results_beside(path, description), path)
 
 
 def check(described: Any, path: Path, largest: int, key: str = "") -> None:
-    """Refuse to make anything but a network, or one beyond all bounds.
+    """Refuse descriptions of anything but a network, or of one beyond the limits.
 
     Args:
         described: plain types.
@@ -131,11 +131,11 @@ def check(described: Any, path: Path, largest: int, key: str = "") -> None:
         target = described.get("_target_")
         if target is not None and not ALLOWED.fullmatch(str(target)):
             raise UserError(f"{path}: asks for {target}, which is no network of this package or asteroid's; not loaded")
-        for name, part in described.items():
-            check(part, path, largest, str(name))
+        for name, entry in described.items():
+            check(entry, path, largest, str(name))
     elif isinstance(described, list):
-        for part in described:
-            check(part, path, largest, key)
+        for entry in described:
+            check(entry, path, largest, key)
     elif isinstance(described, int | float):
         name, most = ("highest_rate", limits().highest_rate) if key == "sample_rate" else ("network_size", largest)
         if not abs(described) <= most:
@@ -146,28 +146,28 @@ def check(described: Any, path: Path, largest: int, key: str = "") -> None:
 
 
 def make(described: Any) -> Any:
-    """What a description that was checked describes. Hydra would look up `${...}` in it, which can be made to be code.
+    """Instantiate a checked description. Hydra would resolve `${...}` in it, which could run code.
 
     Raises:
         TypeError: it is not a network, or does not take its settings.
     """
     if isinstance(described, list):
-        return [make(part) for part in described]
+        return [make(entry) for entry in described]
     if not isinstance(described, dict):
         return described
-    parts = {name: make(part) for name, part in described.items() if name != "_target_"}
+    arguments = {name: make(entry) for name, entry in described.items() if name != "_target_"}
     if "_target_" not in described:
-        return parts
+        return arguments
     module, _, name = described["_target_"].rpartition(".")
     kind = getattr(importlib.import_module(module), name)
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
         raise TypeError(f"{name} is not a network")
-    return kind(**parts)
+    return kind(**arguments)
 
 
 @contextmanager
 def growing_to(weights: int) -> Iterator[None]:
-    """Stop the making of a network that goes on beyond a number of weights, as even layers without memory take some."""
+    """Stop instantiating a network with more weights than given, as even layers without memory take some."""
     made = itertools.count(1)
 
     def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
@@ -192,12 +192,12 @@ def settings_beside(checkpoint: Path) -> dict[str, Any] | None:
     return portable(read_config(path), PLACES) if path.is_file() else None
 
 
-def without_places(value: Any) -> Any:
-    """Plain types without the absolute paths in them, which say nothing elsewhere but who trained where."""
+def without_paths(value: Any) -> Any:
+    """Plain types without absolute paths, which would only tell who trained where."""
     if isinstance(value, dict):
-        return {name: without_places(part) for name, part in value.items()}
+        return {name: without_paths(entry) for name, entry in value.items()}
     if isinstance(value, list):
-        return [without_places(part) for part in value]
+        return [without_paths(entry) for entry in value]
     return "${place}" if isinstance(value, str) and Path(value).is_absolute() else value
 
 

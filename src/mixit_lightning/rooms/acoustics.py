@@ -1,4 +1,4 @@
-"""What can be read off an impulse response."""
+"""Properties of room impulse responses."""
 
 import numpy as np
 

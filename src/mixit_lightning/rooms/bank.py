@@ -24,14 +24,14 @@ Range = tuple[float, float]
 SPLITS = ("train", "valid", "test")
 
 TRIES = 1000
-"""Places that are tried for a source at the distance asked for."""
+"""Positions that are tried for a source at the distance asked for."""
 
 
 class RoomBank(NamedTuple):
-    """Impulse responses of rooms, a row of the table each."""
+    """Room impulse responses, one row of the table per response."""
 
     sample_rate: int
-    """Hz."""
+    """Sample rate in Hz."""
     table: pd.DataFrame
     """`split`, `room`, `source` (counted from 0), `length`, `width`, `height` of the room, `microphone_x`, ...,
     `source_x`, ..., `distance` (m), `rt60` asked for and `rt60_measured` (s), `absorption` of the walls, `direct` (the
@@ -39,11 +39,11 @@ class RoomBank(NamedTuple):
     responses: list[np.ndarray]
     """`(time,)` each, float32, see `Simulated`."""
     settings: str = ""
-    """What it was made with, as JSON."""
+    """Settings that it was made with, as JSON."""
 
     def save(self, path: Path) -> None:
         """Write one `.npz` file: `sample_rate`, `settings`, all `responses` in one row, every column of the table."""
-        with replacing(path) as part, part.open("wb") as file:
+        with replacing(path) as temporary, temporary.open("wb") as file:
             columns: dict[str, Any] = {str(name): self.table[name].to_numpy() for name in self.table}
             columns["split"] = columns["split"].astype(str)  # objects would be pickled
             columns |= {"sample_rate": self.sample_rate, "responses": np.concatenate(self.responses)}
@@ -80,9 +80,9 @@ class RoomBank(NamedTuple):
         return cls(sample_rate, table, np.split(samples, ends[:-1]) if len(ends) else [], settings)
 
     def rooms(self, split: str) -> list[np.ndarray]:
-        """For every room of a split, the numbers of its responses."""
-        part = self.table[self.table["split"] == split]
-        return [group.index.to_numpy() for _, group in part.groupby("room")]
+        """Numbers of the responses of every room of a split."""
+        rows = self.table[self.table["split"] == split]
+        return [group.index.to_numpy() for _, group in rows.groupby("room")]
 
 
 def is_complete(table: pd.DataFrame, samples: np.ndarray) -> bool:
@@ -109,7 +109,7 @@ def make_bank(
 ) -> RoomBank:
     """Simulate rooms and write them to a file; the same settings give the same file, bit by bit.
 
-    A call that is killed goes on when it is made again; a file that is there already is left as it is. Every room has
+    A call that is killed goes on when it is repeated; an existing file is left as it is. Every room has
     one microphone and belongs to one split.
 
     Args:
@@ -121,11 +121,11 @@ def make_bank(
         distance: range of the distance between sources and microphone, m.
         height: range of the height of sources and microphone, m.
         clearance: what sources and microphone keep away from the walls, m.
-        num_sources: places for sources in every room.
+        num_sources: source positions in every room.
         seed: of everything drawn.
 
     Raises:
-        UserError: a range or count that is none, a room that cannot be, a full disk, or a file that holds something
+        UserError: an invalid range or count, an impossible room, a full disk, or a file that holds something
             else; no bank is written then.
     """
     target = Path(path).expanduser().absolute()
@@ -137,20 +137,20 @@ def make_bank(
         raise UserError(f"{target}: holds something else than these rooms; move it away, or give another path")
     check_settings(counts, {"rt60": rt60, "distance": distance, "height": height}, size, num_sources, sample_rate)
     ranges = Ranges(size, rt60, distance, height, clearance, num_sources)
-    parts = target.with_name(f"{target.name}.parts")
+    folder = target.with_name(f"{target.name}.parts")
     jobs, splits = [], []
-    for place, split in enumerate(SPLITS):
+    for index, split in enumerate(SPLITS):
         for number in range(counts.get(split, 0)):
-            room = draw_room(ranges, np.random.default_rng((seed, place, number)), f"room {number} of {split}")
+            room = draw_room(ranges, np.random.default_rng((seed, index, number)), f"room {number} of {split}")
             # The displacements are drawn apart from the geometry.
-            own_seed = int(np.random.default_rng((seed, place, number, 1)).integers(2**31))
-            output = parts / f"{split}-{number}.npy"
+            own_seed = int(np.random.default_rng((seed, index, number, 1)).integers(2**31))
+            output = folder / f"{split}-{number}.npy"
             key = hashlib.sha256(repr((room, sample_rate, own_seed)).encode()).hexdigest()
             bytes_about = 4 * num_sources * round((room.rt60 + 0.02) * sample_rate)
             making = partial(make_room, room, sample_rate, own_seed, output)
             jobs.append(Job(key, [output], bytes_about, making))
             splits.append((split, number))
-    told = run_jobs(jobs, parts)
+    told = run_jobs(jobs, folder)
     rows = [
         {"split": split, "room": number} | row
         for (split, number), room in zip(splits, told, strict=True)
@@ -161,12 +161,12 @@ def make_bank(
     ends = table["samples"].cumsum().to_numpy()
     bank = RoomBank(sample_rate, table, np.split(np.concatenate(samples_of_rooms), ends[:-1]), settings)
     bank.save(target)
-    shutil.rmtree(parts)
+    shutil.rmtree(folder)
     return bank
 
 
 def summary(bank: RoomBank) -> str:
-    """What is in a bank, and how near the reverberation times came to what was asked for."""
+    """Summary of a bank, with the error of the reverberation times."""
     table = bank.table
     rooms = ", ".join(f"{len(bank.rooms(split))} for {split}" for split in SPLITS)
     error = (table["rt60_measured"] / table["rt60"] - 1).abs().mean()
@@ -177,7 +177,7 @@ def summary(bank: RoomBank) -> str:
 
 
 class Ranges(NamedTuple):
-    """What rooms are drawn from, see `make_bank`."""
+    """Ranges that rooms are drawn from, see `make_bank`."""
 
     size: Sequence[Range]
     rt60: Range
@@ -190,7 +190,7 @@ class Ranges(NamedTuple):
 def check_settings(
     counts: Mapping[str, int], ranges: Mapping[str, Range], size: Sequence[Range], num_sources: int, sample_rate: int
 ) -> None:
-    """Refuse counts and ranges that are none.
+    """Refuse invalid counts and ranges.
 
     Raises:
         UserError: with the key.
@@ -209,29 +209,29 @@ def check_settings(
 
 
 def draw_room(ranges: Ranges, rng: np.random.Generator, name: str) -> Room:
-    """Draw size, reverberation time and places.
+    """Draw size, reverberation time and positions.
 
     Raises:
-        UserError: what was drawn cannot be.
+        UserError: the drawn room is impossible.
     """
     size = tuple(float(rng.uniform(*axis)) for axis in ranges.size)
     rt60 = float(rng.uniform(*ranges.rt60))
 
-    def place() -> tuple[float, float, float]:
+    def position() -> tuple[float, float, float]:
         x, y = (
             float(rng.uniform(ranges.clearance, max(ranges.clearance, side - ranges.clearance))) for side in size[:2]
         )
         return x, y, float(rng.uniform(*ranges.height))
 
-    microphone, sources = place(), []
+    microphone, sources = position(), []
     for _ in range(ranges.num_sources):
         for _ in range(TRIES):
-            source = place()
+            source = position()
             if ranges.distance[0] <= np.linalg.norm(np.subtract(source, microphone)) <= ranges.distance[1]:
                 break
         else:
             raise UserError(
-                f"{name}: no place {ranges.distance[0]} to {ranges.distance[1]} m from the microphone in a room of "
+                f"{name}: no position {ranges.distance[0]} to {ranges.distance[1]} m from the microphone in a room of "
                 f"{size[0]:.2f} x {size[1]:.2f} m with clearance={ranges.clearance}; change distance, size or clearance"
             )
         sources.append(source)
@@ -249,7 +249,7 @@ def make_room(room: Room, sample_rate: int, seed: int, output: Path) -> list[dic
         simulated = simulate(room, sample_rate, seed)
     except UserError as error:
         raise UserError(f"{output.stem}: {error}") from error
-    with replacing(output, synchronise=False) as part, part.open("wb") as file:
+    with replacing(output, synchronise=False) as temporary, temporary.open("wb") as file:
         np.save(file, np.concatenate(simulated.responses))
     rows = []
     for source, (response, measured) in enumerate(zip(simulated.responses, simulated.rt60, strict=True)):

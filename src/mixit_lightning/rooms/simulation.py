@@ -1,4 +1,4 @@
-"""One shoebox room: impulse responses from several places to a microphone, with the reverberation time asked for."""
+"""One shoebox room: impulse responses from source positions to a microphone, for a given reverberation time."""
 
 from typing import NamedTuple
 
@@ -11,19 +11,19 @@ Point = tuple[float, float, float]
 """Metres from one corner."""
 
 MAX_ORDER = 150
-"""Reflections that an image may have gone through; 4.5 million images a source."""
+"""Reflections that an image may have gone through; 4.5 million images per source."""
 
 MAX_ABSORPTION = 0.99
 
 DISPLACEMENT = 0.08
-"""Metres."""
+"""Largest displacement of image sources along each axis, in metres."""
 
 CLOSE_ENOUGH = 0.05
-"""Of the reverberation time asked for, where the search for the absorption ends."""
+"""Relative error of the reverberation time at which the search for the absorption ends."""
 
 
 class Room(NamedTuple):
-    """What is simulated."""
+    """A shoebox room with a microphone and sources."""
 
     size: Point
     """Length, width and height, metres."""
@@ -37,20 +37,20 @@ class Room(NamedTuple):
         return float(np.linalg.norm(np.subtract(self.sources[source], self.microphone)))
 
     def describe(self) -> str:
-        """For messages."""
+        """Description for messages."""
         return f"a room of {metres(self.size)}"
 
 
 class Simulated(NamedTuple):
-    """A room's acoustics."""
+    """Simulated acoustics of a room."""
 
     responses: list[np.ndarray]
-    """For every source, `(time,)` in float32, until it has decayed by about 60 dB; the direct sound arrives at
+    """One response `(time,)` per source in float32, until it has decayed by about 60 dB; the direct sound arrives at
     `direct_sample` with a pressure of 1 / distance."""
     rt60: list[float]
-    """Measured, seconds."""
+    """Measured reverberation times in seconds."""
     absorption: float
-    """Of all walls: the share of the energy that a reflection takes away."""
+    """Energy absorption of all walls: the share of the energy that a reflection takes away."""
 
 
 def simulate(room: Room, sample_rate: int, seed: int) -> Simulated:
@@ -93,15 +93,18 @@ def simulate(room: Room, sample_rate: int, seed: int) -> Simulated:
 
 
 def check(room: Room) -> None:
-    """Refuse what cannot be simulated, before it costs any time.
+    """Refuse rooms that cannot be simulated, before any computation.
 
     Raises:
         UserError: the microphone or a source is outside the room, or its reverberation time cannot be reached.
     """
-    for what, place in [("microphone", room.microphone), *((f"source {n}", p) for n, p in enumerate(room.sources, 1))]:
-        if not all(0 < at < size for at, size in zip(place, room.size, strict=True)):
+    for what, position in [
+        ("microphone", room.microphone),
+        *((f"source {n}", p) for n, p in enumerate(room.sources, 1)),
+    ]:
+        if not all(0 < at < size for at, size in zip(position, room.size, strict=True)):
             raise UserError(
-                f"the {what} at {metres(place)} is outside {room.describe()}; choose rooms that are larger, or a "
+                f"the {what} at {metres(position)} is outside {room.describe()}; choose rooms that are larger, or a "
                 "smaller distance, height or clearance"
             )
     if room.rt60 <= 0 or 1 - np.exp(-eyring_exponent(room)) > MAX_ABSORPTION:
@@ -114,7 +117,7 @@ def check(room: Room) -> None:
 
 
 def unreachable(room: Room) -> str:
-    """For a room that would have to absorb everything, or more."""
+    """The message for a room that would have to absorb all energy, or more."""
     return (
         f"rt60={room.rt60:.2f} s cannot be reached in {room.describe()}, not even by walls that absorb "
         f"{MAX_ABSORPTION:.0%}; ask for more, or for smaller rooms"
@@ -129,7 +132,7 @@ def eyring_exponent(room: Room) -> float:
 
 
 def max_order(room: Room) -> int:
-    """Reflections on the way of sound that has been going to and fro in the narrowest direction until the end."""
+    """Reflections of sound that travels along the narrowest dimension for the reverberation time."""
     return int(np.ceil(SPEED_OF_SOUND * room.rt60 / min(room.size)))
 
 

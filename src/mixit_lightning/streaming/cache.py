@@ -1,4 +1,4 @@
-"""Shards at hand: those of object storage are fetched into a folder, once for all processes of a machine."""
+"""Local copies of shards: those of object storage are fetched into a folder, once for all processes of a machine."""
 
 import hashlib
 import os
@@ -18,22 +18,22 @@ from .reading import ShardFile
 from .storage import Storage
 
 TRIES = 3
-"""Of opening a shard, where other processes make room at the same time."""
+"""Attempts at opening a shard, as other processes may make room at the same time."""
 
 STALE = 86_400
-"""Seconds after which a file that is not whole is nobody's any more."""
+"""Seconds after which a partial file counts as abandoned."""
 
 
 class Cache:
-    """The shards of a place on this machine, each compared with its checksum before it is used.
+    """The shards of a location on this machine, each compared with its checksum before it is used.
 
     A folder of shards is read in place. Those of object storage are kept under their checksums, so that several runs
     may share a folder; the ones that were not used for the longest time make room for others.
 
     Args:
-        storage: the place.
+        storage: where the shards are.
         folder: for those of object storage.
-        gigabytes: that they may take there; those that are needed now and next stay in any case.
+        gigabytes: highest size of that folder; shards that are needed now and next stay in any case.
     """
 
     def __init__(self, storage: Storage, folder: Path, gigabytes: float) -> None:
@@ -46,10 +46,10 @@ class Cache:
         self.thread_of = 0
 
     def path(self, shard: Shard) -> Path:
-        """Of a shard that is whole; waits for it if need be.
+        """Path of a complete shard; waits for it if need be.
 
         Raises:
-            UserError: it is damaged, or cannot be had.
+            UserError: it is damaged, or cannot be fetched.
         """
         if self.storage.is_local:
             return self.checked(shard)
@@ -67,7 +67,7 @@ class Cache:
             sample_rate: Hz, that it must have.
 
         Raises:
-            UserError: it is damaged, or cannot be had.
+            UserError: it is damaged, or cannot be fetched.
         """
         for _ in range(TRIES - 1):
             path = self.path(shard)
@@ -92,11 +92,11 @@ class Cache:
         return path
 
     def target(self, shard: Shard) -> Path:
-        """Where a shard of object storage is kept."""
+        """Path at which a shard of object storage is kept."""
         return self.folder / f"{shard.sha256}.parquet"
 
     def is_there(self, target: Path) -> bool:
-        """Whether it is; it then counts as used."""
+        """Whether a shard is in the cache; it then counts as used."""
         try:
             os.utime(target)
         except FileNotFoundError:
@@ -104,7 +104,7 @@ class Cache:
         return True
 
     def is_whole(self, shard: Shard, target: Path) -> bool:
-        """Whether it is there, and what the catalogue says, which is compared once in every process."""
+        """Whether a shard is in the cache with the right checksum, which is compared once in every process."""
         if not self.is_there(target):
             self.whole.discard(shard.name)
             return False
@@ -195,7 +195,7 @@ class Cache:
                 continue
 
     def look_ahead(self, needed: Sequence[Shard]) -> None:
-        """Fetch, aside, what will be needed, and keep it.
+        """Fetch shards that will be needed, in a thread, and keep them.
 
         Args:
             needed: shards, the next ones first.
@@ -207,7 +207,7 @@ class Cache:
             self.thread.start()
 
     def run_ahead(self) -> None:
-        """Fetch one after the other; whatever goes wrong is said by whoever needs the shard."""
+        """Fetch one shard after the other; errors are raised when the shard is opened."""
         done: set[str] = set()
         while waiting := [shard for shard in self.needed if shard.name not in done]:
             shard = waiting[0]
@@ -222,7 +222,7 @@ class Cache:
 
 
 def damaged(path: str, shard: Shard, found: str) -> UserError:
-    """What to say of a shard whose checksum is another."""
+    """The error for a shard with a wrong checksum."""
     return UserError(
         f"{path}: is damaged, its SHA-256 begins with {found[:12]} where the catalogue says {shard.sha256[:12]}; "
         "remove it, and run `mixit shard` again with the same settings, which makes what is missing"

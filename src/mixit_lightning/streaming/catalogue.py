@@ -1,4 +1,4 @@
-"""What a place of shards holds, in its `catalogue.json`. Whoever wrote it is not believed unchecked."""
+"""The shards at a location, from its `catalogue.json`, which is untrusted."""
 
 import hashlib
 import json
@@ -18,18 +18,18 @@ NOT_OURS = "it is none of ours, or damaged: run `mixit shard` again"
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 MOST_ROWS = 2**17
-"""Of a shard: two hours in segments of a twentieth of a second, for which windows can still be put in order."""
+"""Highest number of rows of a shard: two hours in segments of 50 ms, for which windows can still be shuffled."""
 
 MOST_ENTRIES = 1000
-"""Of an object: each could be an error of its own, with a message."""
+"""Highest number of entries of an object: each could be an error of its own, with a message."""
 
 Number = Annotated[int, Field(ge=0, lt=2**31)]
-"""Of a recording."""
+"""Number of a recording."""
 
 Hours = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 ShardName = Annotated[str, Field(pattern=r"^(train|valid|test)-[0-9]{5,9}\.parquet$")]
-"""Of a file beside the catalogue: nothing that could lead elsewhere."""
+"""Name of a file beside the catalogue: it cannot lead elsewhere."""
 
 
 class Shard(BaseModel):
@@ -41,15 +41,15 @@ class Shard(BaseModel):
     bytes: int = Field(gt=0, lt=2**40)
     sha256: Digest
     plan: Digest
-    """Of everything that it was made from."""
+    """Hash of everything that it was made from."""
     seconds: float = Field(gt=0, allow_inf_nan=False)
-    """Of all its segments."""
+    """Seconds of all its segments."""
     recordings: list[Number] = Field(min_length=1, max_length=MOST_ROWS, fail_fast=True)
     """Number of the recording that every row is from."""
 
     @property
     def split(self) -> str:
-        """What it is for."""
+        """Split that it belongs to."""
         return self.name.partition("-")[0]
 
     @property
@@ -59,18 +59,18 @@ class Shard(BaseModel):
 
 
 class Catalogue(BaseModel):
-    """All shards of a place."""
+    """All shards at a location."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = 1
     sample_rate: int = Field(ge=1000, le=655_350)
-    """Hz."""
+    """Sample rate in Hz."""
     recordings: int = Field(gt=0, lt=2**31)
     hours: dict[Split, Hours]
     licence: str | None = None
     settings: dict[str, str | float | int | None] = {}
-    """That the shards were made with."""
+    """Settings that the shards were made with."""
     shards: list[Shard] = Field(min_length=1, fail_fast=True)
 
     @model_validator(mode="after")
@@ -91,10 +91,10 @@ class Catalogue(BaseModel):
 
 
 def read_catalogue(storage: Storage, max_megabytes: float) -> Catalogue:
-    """The catalogue of a place.
+    """Read the catalogue of a location.
 
     Args:
-        storage: the place.
+        storage: where the shards are.
         max_megabytes: that it may have.
 
     Raises:
@@ -128,6 +128,6 @@ def check_entries(catalogue: Any) -> None:
     if not isinstance(catalogue, dict):
         return
     shards = catalogue.get("shards")
-    for part in (catalogue, *catalogue.values(), *(shards if isinstance(shards, list) else ())):
-        if isinstance(part, dict) and len(part) > MOST_ENTRIES:
-            raise ValueError(f"an object has {len(part)} entries, more than any of ours")
+    for entry in (catalogue, *catalogue.values(), *(shards if isinstance(shards, list) else ())):
+        if isinstance(entry, dict) and len(entry) > MOST_ENTRIES:
+            raise ValueError(f"an object has {len(entry)} entries, more than any of ours")

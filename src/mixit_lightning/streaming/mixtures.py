@@ -13,7 +13,7 @@ from .order import Order
 from .reading import ShardFile
 
 CROP = 13
-"""What is drawn: place and level of a crop."""
+"""Key of the random generator for position and level of a crop."""
 
 
 class Segments:
@@ -36,16 +36,16 @@ class Segments:
         self.current: tuple[int, int] | None = None
         self.files: dict[int, ShardFile] = {}
 
-    def crop(self, number: int, place: float) -> tuple[str, np.ndarray]:
+    def crop(self, number: int, position: float) -> tuple[str, np.ndarray]:
         """Name and samples of the segment of a number; see `ShardFile.crop`."""
         shard, row = self.order.segment(number)
         if shard not in self.files:
             self.open(shard, number)
-        return self.files[shard].crop(row, place, self.length)
+        return self.files[shard].crop(row, position, self.length)
 
     def open(self, shard: int, number: int) -> None:
         """Open the shard of the segment of a number, and fetch those of its window and of the next one."""
-        window = self.order.place(number)
+        window = self.order.window_of(number)
         if window != self.current:
             self.current = window
             needed = [*self.order.shards(*window), *self.order.shards(*self.order.after(*window))]
@@ -56,12 +56,12 @@ class Segments:
 
 
 class SegmentMixtures:
-    """Random crops of segments to train on, by number: every segment once an epoch.
+    """Random crops of segments to train on, by number: every segment once per epoch.
 
     Args:
         segments: what to cut from.
         max_level: dB, up or down, of every crop.
-        seed: crops of another seed are others.
+        seed: of the random crops.
     """
 
     def __init__(self, segments: Segments, max_level: float, seed: int) -> None:
@@ -73,7 +73,7 @@ class SegmentMixtures:
         """Crop of that number.
 
         Raises:
-            UserError: its shard is damaged, or cannot be had.
+            UserError: its shard is damaged, or cannot be fetched.
         """
         rng = generator(self.seed, CROP, number)
         name, samples = self.segments.crop(number, float(rng.random()))

@@ -1,4 +1,4 @@
-"""In which order the segments of shards are heard: a function of a seed and a number, and of nothing else."""
+"""The order in which the segments of shards are drawn: a function of a seed and a number, and of nothing else."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import numpy as np
 from ..data.mixture import generator
 
 SHARDS, SEGMENTS = 11, 12
-"""What is drawn: the order of the shards of an epoch, and that of the segments of a window."""
+"""Keys of the random generators for the order of shards in an epoch and of segments in a window."""
 
 
 class Window(NamedTuple):
@@ -23,7 +23,7 @@ class Window(NamedTuple):
 
 
 class Order:
-    """Every segment once an epoch, in another order every time, of which few shards are needed at a time.
+    """Every segment once per epoch, in another order every time, of which few shards are needed at a time.
 
     The shards of an epoch are shuffled and taken in windows; the segments of a window are shuffled. Segments whose
     numbers make up one example, such as 2k and 2k + 1, come from different recordings, unless more than its share of
@@ -49,11 +49,11 @@ class Order:
     def __len__(self) -> int:
         return self.total
 
-    def place(self, number: int) -> tuple[int, int]:
+    def window_of(self, number: int) -> tuple[int, int]:
         """Epoch and window of the segment of a number."""
-        epoch, place = divmod(number, self.total)
+        epoch, index = divmod(number, self.total)
         ends = np.cumsum(np.add.reduceat(self.rows[self.shuffled(epoch)], self.starts))
-        return epoch, int(np.searchsorted(ends, place, "right"))
+        return epoch, int(np.searchsorted(ends, index, "right"))
 
     def segment(self, number: int) -> tuple[int, int]:
         """Numbers of shard and row of the segment of a number."""
@@ -61,13 +61,13 @@ class Order:
             if 0 <= number - window.first < len(window.segments):
                 break
         else:
-            window = self.window(*self.place(number))
+            window = self.window(*self.window_of(number))
         shard, row = window.segments[number - window.first]
         return int(shard), int(row)
 
     @property
     def starts(self) -> np.ndarray:
-        """Places of the first shards of the windows among the shards of an epoch."""
+        """Index, in an epoch, of the first shard of every window."""
         return np.arange(0, len(self.rows), self.size)
 
     def shuffled(self, epoch: int) -> np.ndarray:
@@ -98,12 +98,12 @@ class Order:
         """
         shards, first = self.shards(epoch, window), self.first(epoch, window)
         segments = np.concatenate([np.stack([np.full(self.rows[k], k), np.arange(self.rows[k])], 1) for k in shards])
-        kinds, last, left = self.parted(epoch, window)
+        kinds, last, left = self.divided(epoch, window)
         if len(segments) < 2 * self.num_mixtures:
             return Window(shards, first, segments[[*left, *last]])
         begun: set[int] = set()
         if head := -first % self.num_mixtures:
-            others, ends, _ = self.parted(*((epoch, window - 1) if window else (epoch - 1, self.num_windows - 1)))
+            others, ends, _ = self.divided(*((epoch, window - 1) if window else (epoch - 1, self.num_windows - 1)))
             begun.update(others[ends].tolist())
         beginning = take(left, kinds, head, begun)
         middle = np.array(left, np.int64)
@@ -114,7 +114,7 @@ class Order:
         """Number of the first segment of a window among those of all epochs."""
         return epoch * self.total + int(self.rows[self.shuffled(epoch)[: window * self.size]].sum())
 
-    def parted(self, epoch: int, window: int) -> tuple[np.ndarray, list[int], list[int]]:
+    def divided(self, epoch: int, window: int) -> tuple[np.ndarray, list[int], list[int]]:
         """Recordings of the segments of a window, unshuffled; which ones come last; the others, shuffled."""
         kinds = np.concatenate([self.recordings[number] for number in self.shards(epoch, window)])
         left = generator(self.seed, SEGMENTS, epoch, window).permutation(len(kinds)).tolist()
@@ -165,6 +165,6 @@ def apart(kinds: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def alike(kinds: np.ndarray) -> np.ndarray:
-    """Which rows of `(group, member)` have two of one kind."""
+    """Mask of the rows of `(group, member)` that have two of one kind."""
     rows: np.ndarray = (np.diff(np.sort(kinds, axis=1), axis=1) == 0).any(axis=1)
     return rows

@@ -1,6 +1,6 @@
-"""`mixit shard`: recordings are cut where something is heard, shuffled, and packed into shards.
+"""`mixit shard`: the active parts of recordings are cut out, shuffled, and packed into shards.
 
-What goes into which shard is planned before anything is read, and depends on the recordings and the settings alone. So
+The content of every shard is planned before anything is read, and depends on the recordings and the settings alone. So
 the same command again goes on where it was stopped: shards that are whole are kept.
 """
 
@@ -19,7 +19,7 @@ import soundfile
 from pydantic import ValidationError
 
 from ..audio.resampling import rounded_rate
-from ..collection.crops import Channel, read_stretch
+from ..collection.crops import Channel, read_segment
 from ..collection.held_out import hold_out
 from ..collection.listed import indexed
 from ..collection.proposals import propose
@@ -41,17 +41,17 @@ FULL_SCALE = 32767 / 32768
 NO_BLOCKS = np.zeros(0, np.int32)
 
 MOST_MEGABYTES = 1e9
-"""Of a catalogue of one's own: no limit."""
+"""Limit for catalogues that were written here: none."""
 
 
-class Piece(NamedTuple):
-    """What becomes a segment."""
+class Span(NamedTuple):
+    """Where a segment is cut from."""
 
     number: int
-    """Of its recording."""
+    """Number of its recording."""
     name: str
     digest: str
-    """Of its recording's samples."""
+    """Hash of its recording's samples."""
     channel: Channel
     first: int
     """Sample of the recording."""
@@ -60,18 +60,18 @@ class Piece(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What goes into a shard."""
+    """The planned content of a shard."""
 
     name: str
-    pieces: list[Piece]
+    spans: list[Span]
     sample_rate: int
 
     @property
     def digest(self) -> str:
-        """Of everything that the shard depends on."""
+        """Hash of everything that the shard depends on."""
         rows = [
-            (*piece[:3], piece.channel.number, piece.channel.first, piece.channel.end, piece.channel.rms, *piece[4:])
-            for piece in self.pieces
+            (*span[:3], span.channel.number, span.channel.first, span.channel.end, span.channel.rms, *span[4:])
+            for span in self.spans
         ]
         return hashlib.sha256(json.dumps([1, self.sample_rate, rows]).encode()).hexdigest()
 
@@ -94,10 +94,10 @@ def pack(
     """Pack recordings into shards; see `conf/shard.yaml`.
 
     Returns:
-        What there is to say of them.
+        A summary to print.
 
     Raises:
-        UserError: a setting is wrong, there is too little, or the place cannot be written to.
+        UserError: a setting is wrong, there is too little, or the output cannot be written.
     """
     source = Path(data).expanduser()
     if not source.exists():
@@ -106,9 +106,9 @@ def pack(
     storage = Storage(output, patience)
     if storage.is_local and source.is_dir() and Path(storage.root).is_relative_to(source.resolve()):
         raise UserError(f"output={output}: lies in data={data}; choose another folder")
-    heard = indexed(source, Path(index))
-    rate = propose(heard, shortest).sample_rate if sample_rate is None else sample_rate
-    found = usable(heard, rate, shortest)
+    scanned = indexed(source, Path(index))
+    rate = propose(scanned, shortest).sample_rate if sample_rate is None else sample_rate
+    found = usable(scanned, rate, shortest)
     if not found.recordings:
         why = "; ".join(f"{name} {problem}" for name, problem in list(found.skipped.items())[:3])
         raise UserError(f"{source}: none of its recordings can be used: {why}")
@@ -145,7 +145,7 @@ def pack(
 def check_settings(
     seconds: float, pause: float, shortest: float, shard_megabytes: float, held_out: float, held_out_hours: float
 ) -> None:
-    """Refuse what makes no sense.
+    """Refuse invalid settings.
 
     Raises:
         UserError: with the key.
@@ -178,33 +178,35 @@ def make_plans(
     held_out_hours: float,
     seed: int,
 ) -> list[Plan]:
-    """Say what goes into which shard: segments in random order, so that a shard holds many recordings.
+    """Assign segments to shards in random order, so that a shard holds many recordings.
 
     Raises:
         UserError: nothing is left for a split.
     """
-    numbers = {heard.name: (number, heard.survey.digest) for number, heard in enumerate(found.heard)}
-    hours = sum(heard.survey.seconds for heard in found.heard) / 3600
-    parts = hold_out(found, min(held_out, held_out_hours / hours))
+    numbers = {one.name: (number, one.survey.digest) for number, one in enumerate(found.analysed)}
+    hours = sum(one.survey.seconds for one in found.analysed) / 3600
+    splits = hold_out(found, min(held_out, held_out_hours / hours))
     most = round(shard_megabytes * 1e6 / 2)
     plans: list[Plan] = []
-    for kind, (split, recordings) in enumerate(parts.items()):
-        pieces = [
-            Piece(number, recording.name, digest, bare(channel), first, length)
+    for kind, (split, recordings) in enumerate(splits.items()):
+        spans = [
+            Span(number, recording.name, digest, bare(channel), first, length)
             for recording in recordings
             for number, digest in [numbers[recording.name]]
             for channel in recording.channels
             for first, length in cut(channel, sample_rate, seconds, pause, shortest)
         ]
-        if len(pieces) < 2:
+        if len(spans) < 2:
             raise UserError(f"too little is left for {split}; add recordings, or lower shortest={shortest:g}")
-        order = generator(seed, kind).permutation(len(pieces))
-        ends = np.cumsum([pieces[place].length for place in order])
+        order = generator(seed, kind).permutation(len(spans))
+        ends = np.cumsum([spans[index].length for index in order])
         of_shard = (ends - 1) // max(most, 1)
-        for number, places in enumerate(np.split(order, np.flatnonzero(np.diff(of_shard)) + 1)):
-            if len(places) > MOST_ROWS:
-                raise UserError(f"shard_megabytes={shard_megabytes:g}: gives {len(places)} segments a shard; lower it")
-            plans.append(Plan(f"{split}-{number:05}.parquet", [pieces[place] for place in places], sample_rate))
+        for number, members in enumerate(np.split(order, np.flatnonzero(np.diff(of_shard)) + 1)):
+            if len(members) > MOST_ROWS:
+                raise UserError(
+                    f"shard_megabytes={shard_megabytes:g}: gives {len(members)} segments per shard; lower it"
+                )
+            plans.append(Plan(f"{split}-{number:05}.parquet", [spans[index] for index in members], sample_rate))
     return plans
 
 
@@ -214,14 +216,14 @@ def bare(channel: Channel) -> Channel:
 
 
 def cut(channel: Channel, sample_rate: int, seconds: float, pause: float, shortest: float) -> Iterator[tuple[int, int]]:
-    """First sample, and samples at another rate, of the pieces of a channel in which something is heard.
+    """First sample, and length at another rate, of the active spans of a channel.
 
     Args:
         channel: what to cut.
-        sample_rate: Hz, of the pieces.
-        seconds: of a piece, at most.
+        sample_rate: Hz, of the segments.
+        seconds: of a segment, at most.
         pause: seconds of silence that stay; longer ones are left out but for half of it at either side.
-        shortest: seconds of a piece.
+        shortest: seconds of a segment.
     """
     rate = channel.sample_rate
     margin = round(pause / 2 * rate)
@@ -240,7 +242,7 @@ def write_shards(storage: Storage, plans: Sequence[Plan]) -> list[Shard]:
     """Write the shards that are not there, on all cores.
 
     Raises:
-        UserError: a recording cannot be read any more, or the place cannot be written to.
+        UserError: a recording cannot be read any more, or the output cannot be written.
     """
     known = known_shards(storage, plans)
     done = {plan.name: known[plan.name] for plan in plans if is_done(storage, plan, known)}
@@ -260,7 +262,7 @@ def write_shards(storage: Storage, plans: Sequence[Plan]) -> list[Shard]:
 
 
 def known_shards(storage: Storage, plans: Sequence[Plan]) -> dict[str, Shard]:
-    """What the place says that it holds: in its catalogue, or beside the shards where there is none yet."""
+    """Shards that the output lists: in its catalogue, or in their sidecars where there is none yet."""
     try:
         if storage.size(CATALOGUE) is not None:
             return {shard.name: shard for shard in read_catalogue(storage, MOST_MEGABYTES).shards}
@@ -286,7 +288,7 @@ def write_shard(storage: Storage, plan: Plan) -> Shard:
     """Write a shard, and beside it that it is whole; in a process of its own.
 
     Raises:
-        UserError: a recording cannot be read any more, or the place cannot be written to.
+        UserError: a recording cannot be read any more, or the output cannot be written.
     """
     from pyarrow import Table
     from pyarrow.parquet import ParquetWriter
@@ -298,8 +300,8 @@ def write_shard(storage: Storage, plan: Plan) -> Shard:
             with ParquetWriter(
                 path, columns, compression="NONE", use_dictionary=False, write_statistics=False
             ) as writer:
-                for piece in plan.pieces:
-                    writer.write_table(Table.from_pylist([row_of(piece, plan.sample_rate)], columns))
+                for span in plan.spans:
+                    writer.write_table(Table.from_pylist([row_of(span, plan.sample_rate)], columns))
             with path.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
             size = path.stat().st_size
@@ -308,8 +310,8 @@ def write_shard(storage: Storage, plan: Plan) -> Shard:
             bytes=size,
             sha256=digest,
             plan=plan.digest,
-            seconds=sum(piece.length for piece in plan.pieces) / plan.sample_rate,
-            recordings=[piece.number for piece in plan.pieces],
+            seconds=sum(span.length for span in plan.spans) / plan.sample_rate,
+            recordings=[span.number for span in plan.spans],
         )
         with storage.writing(shard.sidecar) as path:
             path.write_text(shard.model_dump_json())
@@ -318,26 +320,26 @@ def write_shard(storage: Storage, plan: Plan) -> Shard:
     return shard
 
 
-def row_of(piece: Piece, sample_rate: int) -> dict[str, object]:
-    """The row of a piece: 16-bit FLAC at its own level, but for recordings that are very quiet or above full scale."""
-    channel = piece.channel
-    samples = read_stretch(
+def row_of(span: Span, sample_rate: int) -> dict[str, object]:
+    """The row of a segment: 16-bit FLAC at its own level, except for very quiet or clipping recordings."""
+    channel = span.channel
+    samples = read_segment(
         channel.path,
         channel.number,
         channel.sample_rate,
-        piece.first,
+        span.first,
         (channel.first, channel.end),
-        piece.length,
+        span.length,
         sample_rate,
     )
     peak = float(np.abs(samples).max(initial=1e-9))
     gain = min(max(1.0, QUIET / channel.rms), FULL_SCALE / peak)
     sound = BytesIO()
     soundfile.write(sound, np.round(samples * gain * 2**15).astype(np.int16), sample_rate, "PCM_16", format="FLAC")
-    start = piece.first / channel.sample_rate
+    start = span.first / channel.sample_rate
     return {
-        SOUND: {"bytes": sound.getvalue(), "path": f"{Path(piece.name).stem}-{channel.number}-{start:.1f}.flac"},
-        "recording": piece.name,
+        SOUND: {"bytes": sound.getvalue(), "path": f"{Path(span.name).stem}-{channel.number}-{start:.1f}.flac"},
+        "recording": span.name,
         "channel": channel.number,
         "start": start,
         "seconds": len(samples) / sample_rate,
@@ -346,10 +348,10 @@ def row_of(piece: Piece, sample_rate: int) -> dict[str, object]:
 
 
 def write_catalogue(storage: Storage, catalogue: Catalogue) -> None:
-    """Write what is there, and remove what said so before.
+    """Write the catalogue, and remove the sidecars of the shards.
 
     Raises:
-        UserError: the place cannot be written to.
+        UserError: the output cannot be written.
     """
     try:
         with storage.writing(CATALOGUE) as path:
@@ -361,7 +363,7 @@ def write_catalogue(storage: Storage, catalogue: Catalogue) -> None:
 
 
 def unwritable(storage: Storage, name: str, error: OSError) -> UserError:
-    """What to say where a file cannot be written."""
+    """The error where a file cannot be written."""
     why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
     return UserError(
         f"{storage.path(name)}: cannot be written ({why}); fix that, then run the same command again to resume"

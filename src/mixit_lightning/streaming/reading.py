@@ -1,4 +1,4 @@
-"""One shard: a Parquet file with a segment of a recording in every row. Whoever wrote it, nothing in it is believed."""
+"""One shard: a Parquet file with a segment of a recording in every row. It is untrusted."""
 
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +13,7 @@ SOUND = "audio"
 """The column that others, such as Hugging Face's `datasets`, read as sound."""
 
 LEVELS = (1e-9, 10.0)
-"""Of recordings, RMS: crops are divided by them, and must stay numbers that can be squared."""
+"""Lowest and highest RMS of a recording: crops are divided by it, and their squares must stay finite."""
 
 NAME_LENGTH = 300
 """Characters of a recording's name that are shown."""
@@ -43,7 +43,7 @@ class Segment(NamedTuple):
     sound: bytes
     """FLAC."""
     rms: float
-    """Of the parts of its recording in which something is heard, as loud as it is here."""
+    """RMS of the active blocks of its recording, at the level of these samples."""
 
 
 class ShardFile:
@@ -55,7 +55,7 @@ class ShardFile:
         rows: that it must have.
 
     Raises:
-        UserError: it is none, or not as `mixit shard` writes them.
+        UserError: it is not a shard as `mixit shard` writes them.
     """
 
     def __init__(self, path: Path, sample_rate: int, rows: int) -> None:
@@ -75,12 +75,12 @@ class ShardFile:
         except self.errors as error:
             raise self.damaged(reason(error)) from error
         if not plain:
-            raise self.damaged("its columns are others, compressed, or not a row each")
+            raise self.damaged("its columns are others, compressed, or not one row per group")
         if about.num_row_groups != rows:
             raise self.damaged(f"it has {about.num_row_groups} rows where the catalogue says {rows}")
 
     def damaged(self, why: str) -> UserError:
-        """What to say of it."""
+        """The error for a damaged shard."""
         return UserError(
             f"{self.path}: cannot be read as a shard ({why}); remove it, and have it made or fetched again"
         )
@@ -102,12 +102,12 @@ class ShardFile:
             raise self.damaged(f"row {row} is no FLAC, or at no level")
         return found
 
-    def crop(self, row: int, place: float, length: int) -> tuple[str, np.ndarray]:
-        """Name and samples `(time,)` of a part of a segment, at RMS 1 of its recording's active parts.
+    def crop(self, row: int, position: float, length: int) -> tuple[str, np.ndarray]:
+        """Name and samples `(time,)` of a crop of a segment, at RMS 1 over its recording's active blocks.
 
         Args:
             row: its number.
-            place: where in the segment, from 0 to 1; a segment that is shorter than the crop lies there in silence.
+            position: where in the segment, from 0 to 1; a segment that is shorter than the crop lies there in silence.
             length: samples.
 
         Raises:
@@ -119,13 +119,13 @@ class ShardFile:
                 if (file.format, file.samplerate, file.channels) != ("FLAC", self.sample_rate, 1):
                     raise self.damaged(f"row {row} is not {self.sample_rate} Hz, or has several channels")
                 spare = file.frames - length
-                file.seek(max(0, round(place * spare)))
+                file.seek(max(0, round(position * spare)))
                 samples = file.read(min(length, file.frames), dtype="float32")
         except (soundfile.LibsndfileError, OSError, ValueError, TypeError) as error:
             raise self.damaged(f"row {row}: {reason(error)}") from error
         if not len(samples) or len(samples) < length - max(0, -spare):
             raise self.damaged(f"row {row} ends earlier than it says")
-        before = round(place * (length - len(samples)))
+        before = round(position * (length - len(samples)))
         samples = np.pad(samples, (before, length - len(samples) - before))
         return segment.name, samples / np.float32(segment.rms)
 

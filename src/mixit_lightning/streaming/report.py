@@ -1,4 +1,4 @@
-"""What the doctor says of shards: how much there is, and which of them are damaged."""
+"""Report of the doctor on shards: their amount, and which of them are damaged."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from .catalogue import Catalogue
 
 @dataclass(frozen=True)
 class ShardReport:
-    """A look at every byte of every shard.
+    """Report after reading every byte of every shard.
 
     Args:
-        place: where they are.
+        location: where they are.
         catalogue: what they should be.
         problems: by name of the shard.
     """
 
-    place: str
+    location: str
     catalogue: Catalogue
     problems: Mapping[str, str]
 
@@ -35,7 +35,7 @@ class ShardReport:
                 except UserError as error:
                     problems[shard.name] = str(error)
                 progress.advance()
-        return cls(cache.storage.place, catalogue, problems)
+        return cls(cache.storage.location, catalogue, problems)
 
     @property
     def healthy(self) -> bool:
@@ -45,7 +45,7 @@ class ShardReport:
     def plain(self) -> dict[str, Any]:
         """All of it in plain types."""
         return {
-            "root": self.place,
+            "root": self.location,
             "sample_rate": self.catalogue.sample_rate,
             "recordings": self.catalogue.recordings,
             "hours": dict(self.catalogue.hours),
@@ -60,6 +60,6 @@ class ShardReport:
         size = gigabytes(sum(shard.bytes for shard in self.catalogue.shards))
         hours = ", ".join(f"{split} {value:.2f} h" for split, value in self.catalogue.hours.items())
         count = len(self.catalogue.shards)
-        print(f"{self.place}: {count} shards, {size}, {self.catalogue.recordings} recordings, {hours}")
+        print(f"{self.location}: {count} shards, {size}, {self.catalogue.recordings} recordings, {hours}")
         for problem in self.problems.values():
             print(f"error: {problem}")

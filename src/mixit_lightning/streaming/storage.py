@@ -1,4 +1,4 @@
-"""Where shards are: a folder, or a place in object storage. What is not to be reached for a while is waited for."""
+"""Where shards are stored: a folder or object storage. An unreachable location is tried again for a while."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ from ..reading import open_regular
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-PIECE = 2**24
+READ_BYTES = 2**24
 """Bytes that are read or written at once."""
 
 PAUSES = (1.0, 30.0)
@@ -40,31 +40,31 @@ Result = TypeVar("Result")
 
 
 class Storage:
-    """A folder, or a place in object storage such as `s3://BUCKET/PLACE`, in which files are found by their names.
+    """A folder, or a URI in object storage such as `s3://BUCKET/PREFIX`, with files by name.
 
-    A server of one's own is told in the query: `?scheme=http&endpoint_override=HOST:PORT`. Keys are taken from the
-    environment or the files of the AWS tools, never from the place, which is written down in many places.
+    A server of one's own is given in the query: `?scheme=http&endpoint_override=HOST:PORT`. Keys are taken from the
+    environment or the files of the AWS tools, never from the URI, which is written to many files.
 
     Args:
-        place: the folder or URI.
-        patience: seconds for which a place that cannot be reached is tried again.
+        location: the folder or URI.
+        patience: seconds for which an unreachable location is tried again.
 
     Raises:
-        UserError: pyarrow is missing, the URI is none, or has keys in it.
+        UserError: pyarrow is missing, the URI is invalid, or has keys in it.
     """
 
-    def __init__(self, place: str, patience: float) -> None:
-        self.place = place
+    def __init__(self, location: str, patience: float) -> None:
+        self.location = location
         self.patience = patience
-        self.is_local = "://" not in place
+        self.is_local = "://" not in location
         self.opened_by = 0
         if self.is_local:
-            self.root = str(Path(place).expanduser().resolve())
+            self.root = str(Path(location).expanduser().resolve())
         else:
-            parts = urlsplit(place)
+            parts = urlsplit(location)
             if parts.username or {"access_key", "secret_key"} & parse_qs(parts.query).keys():
                 raise UserError(
-                    f"{parts.scheme}://...: leave the keys out of the place; set AWS_ACCESS_KEY_ID and "
+                    f"{parts.scheme}://...: leave the keys out of the URI; set AWS_ACCESS_KEY_ID and "
                     "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
                 )
             self.open()
@@ -82,12 +82,12 @@ class Storage:
             from pyarrow import ArrowException
             from pyarrow.fs import FileSystem
         except ModuleNotFoundError as error:
-            raise UserError(f"{self.place}: `pip install pyarrow` to read it") from error
+            raise UserError(f"{self.location}: `pip install pyarrow` to read it") from error
         try:
-            self.connection, self.root = FileSystem.from_uri(self.place)
+            self.connection, self.root = FileSystem.from_uri(self.location)
         except (ArrowException, ValueError, OSError, NotImplementedError) as error:
             raise UserError(
-                f"{self.place}: is no place for shards ({first_line(error)}); see docs/large-data.md"
+                f"{self.location}: is not a URI for shards ({first_line(error)}); see docs/large-data.md"
             ) from error
         self.opened_by = os.getpid()
 
@@ -99,7 +99,7 @@ class Storage:
         return self.connection
 
     def path(self, name: str) -> str:
-        """Of a file, as messages and the connection know it."""
+        """Path of a file, for messages and the connection."""
         return f"{self.root.rstrip('/')}/{name}"
 
     def size(self, name: str) -> int | None:
@@ -135,12 +135,12 @@ class Storage:
         return content
 
     def read_once(self, name: str, most: int) -> bytes:
-        """At most one byte more than `most`."""
+        """Read a file, but at most one byte more than `most`."""
         content, left = b"", most + 1
-        with self.reading(name) as stream:  # in pieces, as a stream makes room for whatever it is asked for
-            while left > 0 and (piece := stream.read(min(left, PIECE))):
-                content += piece
-                left -= len(piece)
+        with self.reading(name) as stream:  # block by block, as a stream allocates as much as it is asked for
+            while left > 0 and (block := stream.read(min(left, READ_BYTES))):
+                content += block
+                left -= len(block)
         return content
 
     @contextmanager
@@ -160,10 +160,10 @@ class Storage:
         """
         digest, left = hashlib.sha256(), most + 1
         with self.reading(name) as stream, (target or Path(os.devnull)).open("wb") as copy:
-            while left > 0 and (piece := stream.read(min(left, PIECE))):
-                digest.update(piece)
-                copy.write(piece)
-                left -= len(piece)
+            while left > 0 and (block := stream.read(min(left, READ_BYTES))):
+                digest.update(block)
+                copy.write(block)
+                left -= len(block)
         return digest.hexdigest()
 
     @contextmanager
@@ -187,8 +187,8 @@ class Storage:
     def send(self, path: Path, name: str) -> None:
         """Send a file to object storage."""
         with path.open("rb") as source, self.files.open_output_stream(self.path(name)) as stream:
-            while piece := source.read(PIECE):
-                stream.write(piece)
+            while block := source.read(READ_BYTES):
+                stream.write(block)
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -198,7 +198,7 @@ class Storage:
             self.patiently(lambda: self.files.delete_file(self.path(name)))
 
     def patiently(self, action: Callable[[], Result], patience: float | None = None) -> Result:
-        """Do something that the network may forbid for a while, again and again, and say so once.
+        """Retry an action while the network fails, and report that once.
 
         Args:
             action: may be done more than once.
@@ -218,26 +218,26 @@ class Storage:
                     raise
                 why = first_line(error)
                 if any(word in why for word in REFUSED):
-                    raise UserError(f"{self.place}: is refused ({why}); look at its keys and its name") from error
+                    raise UserError(f"{self.location}: is refused ({why}); look at its keys and its name") from error
                 waited = time.monotonic() - start
                 if waited >= patience:
                     raise UserError(
-                        f"{self.place}: cannot be reached for {waited:.0f} s ({why}); run the same command again to "
+                        f"{self.location}: cannot be reached for {waited:.0f} s ({why}); run the same command again to "
                         "resume once it can be reached, or set a larger patience to wait longer"
                     ) from error
                 if not said:
-                    tell(f"{self.place}: cannot be reached, trying again for up to {patience:.0f} s ({why})")
+                    tell(f"{self.location}: cannot be reached, trying again for up to {patience:.0f} s ({why})")
                     said = True
                 time.sleep(min(pause, max(0.0, patience - waited)))
                 pause = min(2 * pause, PAUSES[1])
             else:
                 if said:
-                    tell(f"{self.place}: there again after {time.monotonic() - start:.0f} s")
+                    tell(f"{self.location}: there again after {time.monotonic() - start:.0f} s")
                 return result
 
 
 def tell(line: str) -> None:
-    """Say something on the way, aside from what programs read."""
+    """Print a progress message to stderr."""
     print(line, file=sys.stderr, flush=True)
 
 

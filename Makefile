@@ -4,10 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Every NAME=VALUE on make's command line is passed to the command, quoted, and so is the content of ARGS.
-OWN := recipe PYTHON ARGS MAKEFLAGS
+OWN := recipe PYTHON VENV BIN SHELL ARGS MAKEFLAGS
 quoted = '$(subst ','\'',$1)'
-typed = $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(if $(filter $(OWN),$(name)),,$(name))))
-GIVEN = $(foreach name,$(typed),$(call quoted,$(name)=$(value $(name)))) $(ARGS)
+typed = $(foreach v_,$(.VARIABLES),$(if $(findstring command,$(origin $(v_))),$(if $(filter $(OWN),$(v_)),,$(v_))))
+GIVEN = $(foreach v_,$(typed),$(call quoted,$(v_)=$(value $(v_)))) $(ARGS)
 SETTINGS = recipe=$(recipe) $(GIVEN)
 
 .DEFAULT_GOAL := help

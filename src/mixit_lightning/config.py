@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -198,7 +199,7 @@ def check_read(overrides: list[Override], recipe: str) -> None:
     """
     for override in overrides:
         key = override.key_or_group
-        if key.partition(".")[0] == "hydra" and key != RUN_FOLDER:
+        if re.split(r"[./]", key)[0] == "hydra" and key != RUN_FOLDER:
             raise UserError(
                 f"{override.input_line}: is not used here; runs=FOLDER says where runs go, {RUN_FOLDER}=FOLDER where "
                 "this one goes"
@@ -358,11 +359,11 @@ def parse(arguments: Iterable[str]) -> list[Override]:
 def as_typed(word: str) -> str:
     """A word in quotes of Hydra's where its value is a path that Hydra would take for something else."""
     key, _, value = word.partition("=")
-    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-    if key.lstrip("+") not in TAKEN_AS_TYPED or value == "null" or quoted:
+    if key.lstrip("+") not in TAKEN_AS_TYPED or value == "null":
         return word
     try:
-        if OverridesParser.create().parse_override(word).value() == value:
+        read = OverridesParser.create().parse_override(word).value()
+        if read == value or (isinstance(read, str) and value[0] in "'\""):  # in quotes already
             return word
     except HydraException:
         pass

@@ -86,7 +86,7 @@ def decode(path: Path, target: Path, check: Check | None = None) -> list[str]:
         if first is None:
             raise Undecodable("no samples in it")
         rate, channels = first.rate, first.layout.nb_channels
-        kind = KINDS.get(samples_of(first).dtype, "FLOAT")
+        kind = "FLOAT" if track.codec.lossy else KINDS.get(samples_of(first).dtype, "FLOAT")
         try:
             with soundfile.SoundFile(target, "w", rate, channels, kind, format="RF64") as file:
                 for frame in chain([first], frames):

@@ -29,23 +29,30 @@ def recordings_below(folder: Path) -> list[Path]:
 def files_below(folder: Path) -> list[tuple[Path, str]]:
     """All files below a folder, links followed, in an order that no disk changes, each with why it is no recording.
 
-    Left out are hidden folders, and what this package made: outputs of `mixit separate` and folders of runs. A folder
-    that cannot be listed counts as a file.
+    Outputs that `mixit separate` lists in a record are left out. Folders that are hidden, of a run, or cannot be listed
+    count as one file each.
     """
     return sorted(walk(folder))
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, str]]:
-    """The same as `files_below`, in any order."""
+    """The same in any order."""
     seen = set()
     unlisted: list[OSError] = []
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=unlisted.append):
-        real = os.path.realpath(parent)
-        if real in seen or {"config.yaml", "checkpoints"} <= {*names, *folders}:  # links may lead in a circle
+        place = os.path.realpath(parent)
+        if place in seen:  # links may lead in a circle
             folders.clear()
             continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        seen.add(place)
+        if {"config.yaml", "checkpoints"} <= {*names, *folders}:
+            folders.clear()
+            yield Path(parent), "is the folder of a run"
+            continue
+        for name in folders:
+            if name.startswith("."):
+                yield Path(parent, name), "is hidden"
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         outputs = outputs_in(Path(parent))
         for name in names:
             if outputs is None:

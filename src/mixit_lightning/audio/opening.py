@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from rich.progress import track
 from ..errors import UserError
 from ..limits import limit, limits
 from ..reading import open_regular
+from .containers import bytes_behind, is_chained
 from .decoding import Check, Undecodable, compressed_seconds, decode
 from .levels import full_scale
 from .plain_wav import read_plain_wav
@@ -28,8 +29,11 @@ STREAMED_BYTES = 0x7FFF0000
 UNKNOWN_FRAMES = 2**62
 """libsndfile claims this length or more where a header says none."""
 
-COMPRESSED = ("MP3", "OGG")
-"""Formats of which libsndfile estimates the length, or reads only the first of several that were joined."""
+JOINED = ("MP3", "OGG")
+"""Formats of files that can be joined, of which libsndfile reads only the first."""
+
+EXACT = 5e-5
+"""Seconds by which a length that a header tells may differ by rounding: below a sample."""
 
 TOLERANCE = 0.3
 """Seconds by which the packets of a compressed file may be longer than it: encoders pad it at both ends."""
@@ -85,6 +89,10 @@ def opened(path: Path, check: Check | None = None, copy: Path | None = None) -> 
             check_claims(path, original.samplerate, original.channels)
             if is_whole(path, original):
                 remarks = ["is cut off, its end is missing"] if is_cut_off(original.extra_info) else []
+                if original.format in ("WAV", "WAVEX") and (more := bytes_behind(path)):
+                    remarks.append(
+                        f"has {more} bytes behind what its header tells; only {length_of(original):.1f} s were read"
+                    )
                 yield Sound(original, original.format, original.subtype, remarks)
                 return
         if copy is None:
@@ -95,11 +103,16 @@ def opened(path: Path, check: Check | None = None, copy: Path | None = None) -> 
         except Undecodable as error:
             if original and not original.frames:
                 raise UserError(f"{path}: holds no samples; replace or remove it") from error
+            if original and original.format in JOINED and original.frames < UNKNOWN_FRAMES:
+                yield Sound(original, original.format, original.subtype, [only_first(original)])
+                return
             why = "; ".join(filter(None, [problem, str(error)]))
             raise UserError(f"{path}: cannot be read as audio ({why}); replace or remove it") from error
         file = stack.enter_context(soundfile.SoundFile(copy))
         check_claims(path, file.samplerate, file.channels)
-        if original and original.format not in COMPRESSED:
+        if original and original.format == "OGG" and file.frames / file.samplerate <= length_of(original) + TOLERANCE:
+            remarks.append(only_first(original))
+        elif original and not is_compressed(original):
             remarks.insert(0, "does not say how long it is; all of it was read")
         kind, subtype = (original.format, original.subtype) if original else ("WAV", file.subtype)
         yield Sound(file, kind, subtype, remarks, decoded=True)
@@ -109,15 +122,45 @@ def is_whole(path: Path, file: soundfile.SoundFile) -> bool:
     """Whether libsndfile reads a file to its end, and knows where that is."""
     if not 0 < file.frames < UNKNOWN_FRAMES:
         return False
-    if file.format not in COMPRESSED:
-        return True
+    about = path.stat()
+    return not is_compressed(file) or is_known(path, about.st_size, about.st_mtime_ns, length_of(file), file.format)
+
+
+@lru_cache(maxsize=100_000)
+def is_known(path: Path, size: int, modified: int, seconds: float, kind: str) -> bool:
+    """Whether the length that libsndfile gives a compressed file is that of all of it.
+
+    Args:
+        path: of the file; `size` and `modified` (ns) tell whether it is still the same.
+        size: in bytes.
+        modified: time of its last change.
+        seconds: its length by libsndfile.
+        kind: its format.
+    """
+    if kind == "OGG":
+        return not is_chained(path)
     try:
         claimed, packets = compressed_seconds(path)
     except UserError:
         return True  # FFmpeg does not read everything that libsndfile does
-    seconds = file.frames / file.samplerate
-    estimated = file.format == "MP3" and abs(claimed - seconds) >= 1 / file.samplerate
-    return not estimated and abs(packets - seconds) <= TOLERANCE
+    return abs(claimed - seconds) < EXACT and abs(packets - seconds) <= TOLERANCE
+
+
+def is_compressed(file: soundfile.SoundFile) -> bool:
+    """Whether libsndfile estimates the length of a file, or reads only the first of several that were joined."""
+    return file.format in JOINED or file.subtype.startswith("MPEG")
+
+
+def length_of(file: soundfile.SoundFile) -> float:
+    """Length in seconds."""
+    return file.frames / file.samplerate
+
+
+def only_first(file: soundfile.SoundFile) -> str:
+    """The remark on a file whose further parts cannot be read."""
+    return (
+        f"was joined of parts that do not go together; only the first, {length_of(file):.1f} s, was read; cut it there"
+    )
 
 
 class Header(NamedTuple):

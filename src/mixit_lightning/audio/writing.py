@@ -39,21 +39,39 @@ def wav_bytes(samples: np.ndarray, sample_rate: int) -> memoryview:
     return memory.getbuffer()
 
 
-def lossless(kind: str, subtype: str, suffix: str, samples: int) -> tuple[str, str, str]:
-    """Format, kind of samples and ending of a file that loses nothing of what a recording holds.
+def lossless(kind: str, subtype: str, samples: int) -> tuple[str, str]:
+    """Format and kind of samples of a file that loses nothing of what a recording holds.
 
     Args:
         kind: format of the recording, as libsndfile calls it; it is kept where it is lossless, else it is WAV.
         subtype: kind of samples of the recording, likewise; else it is floats.
-        suffix: ending of the recording's name.
         samples: of all channels.
     """
-    if (subtype in BITS or subtype in FLOATS) and soundfile.check_format(kind, subtype):
-        size = BITS.get(subtype, 64 if subtype == "DOUBLE" else 32) // 8
-        if kind in ("WAV", "WAVEX", "RF64"):
-            kind = kind if size * samples < RIFF_BYTES and kind != "RF64" else "RF64"
-        return kind, subtype, suffix
-    return ("WAV" if 4 * samples < RIFF_BYTES else "RF64"), "FLOAT", ".wav"
+    if not ((subtype in BITS or subtype in FLOATS) and soundfile.check_format(kind, subtype)):
+        kind, subtype = "WAV", "FLOAT"
+    size = BITS.get(subtype, 64 if subtype == "DOUBLE" else 32) // 8
+    return ("RF64" if kind in ("WAV", "WAVEX") and size * samples >= RIFF_BYTES else kind), subtype
+
+
+ENDINGS = {
+    "WAV": (".wav", ".wave"),
+    "WAVEX": (".wav", ".wave"),
+    "RF64": (".wav", ".rf64"),
+    "FLAC": (".flac",),
+    "AIFF": (".aiff", ".aif", ".aifc"),
+    "AU": (".au", ".snd"),
+    "CAF": (".caf",),
+    "W64": (".w64",),
+    "OGG": (".ogg", ".oga", ".opus"),
+    "MP3": (".mp3",),
+}
+"""What files of a format are called, the most usual ending first."""
+
+
+def ending(kind: str, suffix: str) -> str:
+    """The ending of a file of a format: that of the recording where it fits."""
+    known = ENDINGS.get(kind, (suffix,))
+    return suffix if suffix.lower() in known else known[0]
 
 
 def rounded(outputs: np.ndarray, total: np.ndarray, bits: int) -> np.ndarray:
@@ -145,9 +163,14 @@ class OutputFiles:
         Raises:
             CannotWrite: the disk is full.
         """
-        with explained(self.paths[0].parent):
+        folder = self.paths[0].parent
+        with explained(folder):
             for file in self.files:
+                written = file.frames
                 file.close()
+                # as libsndfile does not say when a disk is full by then
+                if soundfile.info(os.fsencode(file.name)).frames < written:
+                    raise disk_full(folder)
 
 
 @contextmanager

@@ -29,6 +29,10 @@ FACTS = {"frames": int, "sample_rate": int, "bands": list, "clipped": float, "re
 """Fields of a recording that are kept as JSON, and their types."""
 
 
+FLAC_CHANNELS = 8
+"""The most that FLAC takes."""
+
+
 class AnalysedRecording(NamedTuple):
     """A recording that could be read, with the results of its analysis."""
 
@@ -207,7 +211,8 @@ def keep_decoded(file: soundfile.SoundFile, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.stem}-{os.getpid()}.partial")
     try:
-        with soundfile.SoundFile(partial, "w", file.samplerate, file.channels, "PCM_16", format="FLAC") as target:
+        kind = "FLAC" if file.channels <= FLAC_CHANNELS else "RF64"
+        with soundfile.SoundFile(partial, "w", file.samplerate, file.channels, "PCM_16", format=kind) as target:
             while len(samples := file.read(round(READ_SECONDS * file.samplerate), dtype="float32", always_2d=True)):
                 target.write(samples)
         partial.replace(path)

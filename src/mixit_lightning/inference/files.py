@@ -14,13 +14,13 @@ from torch import Tensor
 
 from ..audio.finding import CONTAINERS, RECORDINGS, files_below, read_record
 from ..audio.opening import Sound, opened, read_block
-from ..audio.writing import OutputFiles, lossless
+from ..audio.writing import ENDINGS, OutputFiles, ending, lossless
 from ..errors import UserError, visible
 from ..files import DiskFull
 from ..limits import limit, limits
 from ..memory import keep_freed_memory
 from ..progress import seconds_bar
-from .folders import DECODED, check_around, filling, folders_of, stem_of, write_record
+from .folders import DECODED, check_around, filling, folders_of, stem_of, tidy, write_record
 from .separator import Separator
 from .trained import weights_file
 
@@ -85,7 +85,7 @@ def separate_files(
                 raise
             except FAULTS as error:
                 if source.is_file():
-                    raise
+                    raise error if isinstance(error, UserError) else UserError(f"{path}: {error}") from error
                 skipped[path] = str(error).removeprefix(f"{path}: ")
     return {
         "output": str(target),
@@ -171,17 +171,22 @@ def separate_file(
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     described = {"file": path.name, "bytes": about.st_size, "modified": about.st_mtime_ns, **settings}
-    if (earlier := read_record(folder)) and is_finished(earlier, described, folder):
+    place = str(path.resolve())
+    earlier = read_record(folder)
+    if earlier and (other := str(earlier["made_of"].get("path", place))) != place and Path(other).exists():
+        raise UserError(f"{folder}: holds the outputs of {other}; give another output=")
+    if earlier and is_finished(earlier, described, folder):
+        tidy(folder)
         return earlier["recording"] | {"file": str(path), "folder": str(folder), "already_there": True}
     names = [f"output_{number}" for number in range(1, separator.num_outputs + 1)]
-    endings = {".wav", path.suffix}
-    with filling(folder, [name + ending for name in names for ending in sorted(endings)]) as partial:
+    endings = sorted({ending for known in ENDINGS.values() for ending in known} | {path.suffix})
+    with filling(folder, [name + ending for name in names for ending in endings]) as partial:
         start = time.monotonic()
         with opened(path, copy=partial / DECODED) as sound:
             found = write_outputs(separator, path, sound, partial, settings, report)
         took = time.monotonic() - start
         found |= {"took": round(took, 2), "real_time_factor": round(took / found["seconds"], 4)}
-        write_record(partial, {"made_of": described, "recording": found})
+        write_record(partial, {"made_of": described | {"path": place}, "recording": found})
     return found | {"file": str(path), "folder": str(folder), "already_there": False}
 
 
@@ -189,7 +194,7 @@ def is_finished(record: dict[str, Any], described: dict[str, Any], folder: Path)
     """Whether a folder holds all outputs of a recording as it is now."""
     told = record["recording"]
     return (
-        record["made_of"] == described
+        {name: value for name, value in record["made_of"].items() if name != "path"} == described
         and all(isinstance(told.get(name), kind) for name, kind in FACTS.items())
         and all((folder / name).is_file() for name in told["outputs"])
     )
@@ -207,11 +212,10 @@ def write_outputs(
         )
     mean = settings["channels"] == "mean"
     count = 1 if mean else sound.file.channels
-    kind, subtype, suffix = lossless(sound.format, sound.subtype, path.suffix, total * count)
+    kind, subtype = lossless(sound.format, sound.subtype, total * count)
     if settings["format"] == "same" and soundfile.check_format(sound.format, sound.subtype):
-        kind, subtype, suffix = sound.format, sound.subtype, path.suffix
-    if suffix.lower() in CONTAINERS:
-        suffix = ".wav"
+        kind, subtype = (sound.format if subtype != sound.subtype else kind), sound.subtype
+    suffix = ending(kind, path.suffix)
     names = [f"output_{number}{suffix}" for number in range(1, separator.num_outputs + 1)]
     reader = Reader(path, sound.file, mean=mean)
     files = OutputFiles([folder / name for name in names], rate, count, kind, subtype)

@@ -6,15 +6,16 @@ Nothing is removed or overwritten that the record in the folder does not list.
 import hashlib
 import json
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ..audio.finding import RECORD, outputs_in
 from ..errors import UserError
-from ..files import replacing, written
+from ..files import lock, replacing, written
 
 DECODED = "decoded"
 """Name, in a folder that is being filled, of a recording that had to be decoded first."""
@@ -23,8 +24,8 @@ DECODED = "decoded"
 def folders_of(recordings: Iterable[Path], source: Path, target: Path) -> dict[Path, Path]:
     """The folder for the outputs of every recording below a folder.
 
-    It is called like the recording without its ending; with it where two would be called the same (in small letters, as
-    not every disk tells these apart), or where one would lie in another.
+    It is called like the recording without its ending; with it where two would be called the same, or where one would
+    lie in another; and with a number where that does not tell them apart on every disk (`a.wav` and `A.wav`).
 
     Args:
         recordings: below `source`.
@@ -34,16 +35,29 @@ def folders_of(recordings: Iterable[Path], source: Path, target: Path) -> dict[P
     paths = [path.relative_to(source) for path in recordings]
     names = {path: path.with_name(stem_of(path)) for path in paths}
     while True:
-        counts = Counter(str(name).lower() for name in names.values())
-        parents = {str(parent).lower() for name in names.values() for parent in name.parents}
+        counts = Counter(map(same_name, names.values()))
+        parents = {same_name(parent) for name in names.values() for parent in name.parents}
         renamed = [
             path
             for path, name in names.items()
-            if name != path and (counts[str(name).lower()] > 1 or str(name).lower() in parents)
+            if name != path and (counts[same_name(name)] > 1 or same_name(name) in parents)
         ]
         if not renamed:
-            return {source / path: target / name for path, name in names.items()}
+            break
         names |= {path: path for path in renamed}
+    taken: set[str] = set()
+    for path, name in names.items():
+        number = 1
+        while same_name(names[path]) in taken:
+            number += 1
+            names[path] = name.with_name(f"{name.name} {number}")
+        taken.add(same_name(names[path]))
+    return {source / path: target / name for path, name in names.items()}
+
+
+def same_name(path: Path) -> str:
+    """What is equal for two paths that some disk does not tell apart: by case, or by how accents are composed."""
+    return unicodedata.normalize("NFC", str(path)).casefold()
 
 
 def stem_of(path: Path) -> str:
@@ -64,11 +78,12 @@ def check_around(folders: dict[Path, Path]) -> dict[Path, str]:
     return refused
 
 
-def check_own(folder: Path, names: Sequence[str]) -> None:
+def check_own(folder: Path, names: Iterable[str]) -> None:
     """Refuse a folder that has files which `mixit separate` did not write.
 
     Raises:
-        UserError: it is no folder, has files but no record, or a file that its record does not list.
+        UserError: it is no folder, has files but no record, or something in the place of an output that its record does
+            not list.
     """
     if not folder.exists() and not folder.is_symlink():
         return
@@ -76,9 +91,11 @@ def check_own(folder: Path, names: Sequence[str]) -> None:
     if not folder.is_dir():
         raise UserError(f"{folder}: is there already, and no folder; {cure}")
     known = outputs_in(folder)
-    if known is None and {path.name for path in folder.iterdir()} - {f"{RECORD}.partial"}:
+    if known is None and any(folder.iterdir()):
         raise UserError(f"{folder}: is there already, without a {RECORD} of mixit separate; {cure}")
-    for name in names:
+    for name in {*names, *(known or ())}:
+        if (folder / name).is_dir():
+            raise UserError(f"{folder / name}: is there already, and a folder; {cure}")
         if (folder / name).exists() and name not in (known or ()):
             raise UserError(f"{folder / name}: is there already, and not listed in {RECORD}; {cure}")
 
@@ -90,27 +107,49 @@ def filling(folder: Path, names: Sequence[str]) -> Iterator[Path]:
     The block writes a record into the temporary folder, which lists the outputs that there are.
 
     Args:
-        folder: of the outputs.
+        folder: for the outputs.
         names: that outputs may have.
 
     Raises:
-        UserError: there is something in the way that is not ours.
+        UserError: there is something in the way that is not ours, or another process fills the folder.
         CannotWrite: the disk is full, or must not be written to.
     """
     check_own(folder, names)
-    # of bounded length, as the recording may have the longest name that a disk takes
-    partial = folder.with_name(f".{hashlib.sha256(os.fsencode(folder.name)).hexdigest()[:16]}.partial")
-    check_own(partial, [])
-    remove(partial)
-    try:
-        with written(folder):
-            partial.mkdir(parents=True)
-            write_record(partial, {"made_of": {}, "recording": {"outputs": [*names, DECODED]}})
-        yield partial
-        with written(folder):
+    with written(folder), claimed(partial_of(folder)) as partial:
+        clear(partial)
+        write_record(partial, {"made_of": {}, "recording": {"outputs": [*names, DECODED]}})
+        try:
+            yield partial
+            check_own(folder, outputs_in(partial) or ())
             put(partial, folder)
-    finally:
-        remove(partial)
+        finally:
+            discard(partial)
+
+
+def partial_of(folder: Path) -> Path:
+    """The temporary folder beside a folder; its name is short, as the folder's may be as long as a disk takes."""
+    folder = folder.resolve()  # so that both are on one disk
+    return folder.with_name(f".{hashlib.sha256(os.fsencode(folder.name)).hexdigest()[:16]}.partial")
+
+
+@contextmanager
+def claimed(partial: Path) -> Iterator[Path]:
+    """Make a folder, and keep other processes from it; one that was killed does not.
+
+    Raises:
+        UserError: another process has it.
+    """
+    while True:
+        partial.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(partial, os.O_RDONLY)
+        try:
+            if not lock(descriptor):
+                raise UserError(f"{partial}: another process writes there; wait for it, or give another output=")
+            if partial.is_dir() and os.fstat(descriptor).st_ino == partial.stat().st_ino:  # nobody has just removed it
+                yield partial
+                return
+        finally:
+            os.close(descriptor)
 
 
 def put(partial: Path, folder: Path) -> None:
@@ -128,16 +167,32 @@ def put(partial: Path, folder: Path) -> None:
         (partial / name).replace(folder / name)
 
 
-def remove(partial: Path) -> None:
-    """Remove what the record of a temporary folder lists, and the folder, unless something else is in it."""
-    if not partial.is_dir():
-        return
-    for name in outputs_in(partial) or {f"{RECORD}.partial"}:
-        if name != RECORD:
-            (partial / name).unlink(missing_ok=True)
-    (partial / RECORD).unlink(missing_ok=True)
-    if not any(partial.iterdir()):
-        partial.rmdir()
+def clear(partial: Path) -> None:
+    """Remove what a killed process left in a temporary folder.
+
+    Raises:
+        UserError: there is something else in it.
+    """
+    for name in {*(outputs_in(partial) or ()), f"{RECORD}.partial"} - {RECORD}:
+        (partial / name).unlink(missing_ok=True)
+    if others := sorted(path.name for path in partial.iterdir() if path.name != RECORD):
+        raise UserError(f"{partial / others[0]}: is not ours, in a temporary folder that is; remove it")
+
+
+def discard(partial: Path) -> None:
+    """Remove a temporary folder, unless it has taken its place, or there is something else in it."""
+    if partial.is_dir():
+        with suppress(UserError):
+            clear(partial)
+            (partial / RECORD).unlink(missing_ok=True)
+            partial.rmdir()
+
+
+def tidy(folder: Path) -> None:
+    """Remove the temporary folder that a killed process left beside a finished folder."""
+    if (partial := partial_of(folder)).is_dir():
+        with suppress(UserError), claimed(partial):
+            discard(partial)
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:

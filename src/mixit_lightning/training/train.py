@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning
 import torch
+from hydra.errors import InstantiationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -206,6 +207,15 @@ def build_module(settings: DictConfig) -> SeparationModule:
     )
 
 
+class LastCheckpoint(ModelCheckpoint):
+    """The checkpoint of every epoch, under a key of its own, so that a user's ModelCheckpoint can be beside it."""
+
+    @property
+    def state_key(self) -> str:
+        """What its state is called in checkpoints."""
+        return type(self).__qualname__
+
+
 def build_trainer(config: Config, loggers: list[Logger], origin: dict[str, Any]) -> lightning.Trainer:
     """The Trainer of a config, with the run's checkpoints, which say what trained them, and loggers."""
     settings = config.settings
@@ -222,7 +232,7 @@ def build_trainer(config: Config, loggers: list[Logger], origin: dict[str, Any])
         mode="min" if settings.selection.endswith("loss") else "max",
         **every_epoch,
     )
-    last = ModelCheckpoint(filename=Path(LAST).stem, **every_epoch)  # best's own one is written where it is best only
+    last = LastCheckpoint(filename=Path(LAST).stem, **every_epoch)  # best's own one is written where it is best only
     described = settings.trainer.copy()
     compilation = [Compilation()] if described.pop("compile", False) else []
     checkpoints = AtomicCheckpointIO({"settings": portable(config.plain(), PLACES), "provenance": origin})
@@ -235,7 +245,13 @@ def build_trainer(config: Config, loggers: list[Logger], origin: dict[str, Any])
     for name in ("callbacks", "logger", "plugins"):
         options[name] += parts_of(settings, f"trainer.{name}")
         described.pop(name, None)
-    return build(OmegaConf.create({"trainer": described}), "trainer", **options)
+    try:
+        return build(OmegaConf.create({"trainer": described}), "trainer", **options)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, RuntimeError | MisconfigurationException):  # two parts do not go together
+            raise UserError(f"trainer: {first_line(cause)}") from error
+        raise
 
 
 def parts_of(settings: DictConfig, key: str) -> list[Any]:

@@ -34,6 +34,8 @@ def test_every_file_is_listed_with_why_it_is_no_recording(tmp_path):
         "notes.txt": True,
         "._b.wav": True,
         "gone.wav": False,
+        ".hidden": True,
+        "run": True,
     }
     assert recordings_below(tmp_path) == [tmp_path / name for name in ("a/c.FLAC", "b.wav", "gone.wav")]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mixit_lightning.audio.writing import OutputFiles, lossless, rounded, write
+from mixit_lightning.audio.writing import OutputFiles, ending, lossless, rounded, write
 
 
 def shares(outputs, channels, time, bits, seed):
@@ -47,13 +47,19 @@ def test_a_file_of_our_own_is_rounded(tmp_path):
 
 
 def test_a_long_file_is_wav_until_it_is_too_long():
-    assert lossless("MP3", "MPEG_LAYER_III", ".mp3", 2**30 - 2**19) == ("WAV", "FLOAT", ".wav")
-    assert lossless("MP3", "MPEG_LAYER_III", ".mp3", 2**30) == ("RF64", "FLOAT", ".wav")
-    assert lossless("WAV", "PCM_16", ".WAV", 2**30) == ("WAV", "PCM_16", ".WAV")
-    assert lossless("FLAC", "PCM_24", ".flac", 2**40) == ("FLAC", "PCM_24", ".flac")
-    assert lossless("OGG", "VORBIS", ".ogg", 100) == ("WAV", "FLOAT", ".wav")
-    assert lossless("WAV", "ULAW", ".wav", 100) == ("WAV", "FLOAT", ".wav")
-    assert lossless("RF64", "PCM_16", ".wav", 100) == ("RF64", "PCM_16", ".wav")
+    assert lossless("MP3", "MPEG_LAYER_III", 2**30 - 2**19) == ("WAV", "FLOAT")
+    assert lossless("MP3", "MPEG_LAYER_III", 2**30) == ("RF64", "FLOAT")
+    assert lossless("WAV", "PCM_16", 2**30) == ("WAV", "PCM_16")
+    assert lossless("WAV", "PCM_24", 2**31) == ("RF64", "PCM_24")
+    assert lossless("FLAC", "PCM_24", 2**40) == ("FLAC", "PCM_24")
+    assert lossless("OGG", "VORBIS", 100) == ("WAV", "FLOAT")
+    assert lossless("WAV", "ULAW", 100) == ("WAV", "FLOAT")
+    assert lossless("RF64", "PCM_16", 100) == ("RF64", "PCM_16")
+
+
+def test_endings_fit_the_format():
+    assert [ending("WAV", suffix) for suffix in (".wav", ".WAV", ".mp3", "", ".m4a")] == [".wav", ".WAV", *3 * [".wav"]]
+    assert ending("FLAC", ".oga") == ".flac" and ending("AIFF", ".aif") == ".aif" and ending("NIST", ".sph") == ".sph"
 
 
 @pytest.mark.parametrize(

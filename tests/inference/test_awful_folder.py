@@ -111,6 +111,7 @@ def fill(source):
     (odd / "circle").symlink_to(source)
     wav(".hidden/a.wav")
     del good[source / ".hidden" / "a.wav"]
+    bad.add(source / ".hidden")
     return good, bad
 
 

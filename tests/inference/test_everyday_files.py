@@ -200,6 +200,71 @@ def test_what_a_header_does_not_say_is_told(separate, tmp_path):
     assert separate(tmp_path / "whole.wav", tmp_path / "out")[1]["recordings"][0]["remarks"] == []
 
 
+def joined(path, *parts):
+    """One recording after the other in one file, each of 2 s."""
+    content = b""
+    for number, (rate, channels, subtype) in enumerate(parts):
+        part = path.with_name(f"part{number}.ogg")
+        soundfile.write(part, noise(2, rate, channels, seed=number), rate, subtype=subtype, format="OGG")
+        content += part.read_bytes()
+        part.unlink()
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [(16000, 1, "VORBIS"), (44100, 2, "VORBIS")],
+        [(16000, 1, "VORBIS"), (16000, 2, "VORBIS")],
+        [(48000, 1, "VORBIS"), (48000, 1, "OPUS")],
+    ],
+)
+def test_of_parts_that_do_not_go_together_it_is_told_how_much_was_read(separate, tmp_path, parts):
+    joined(tmp_path / "a.ogg", *parts)
+    status, summary = separate(tmp_path / "a.ogg", tmp_path / "out")
+    (recording,) = summary["recordings"]
+    assert status == 0 and abs(recording["seconds"] - 2) < 0.3
+    assert any(f"{recording['seconds']:.1f} s" in remark for remark in recording["remarks"])
+
+
+def test_a_short_part_at_the_end_is_read_too(separate, tmp_path):
+    wav(tmp_path / "b.ogg", 0.125, 16000, subtype=None)
+    wav(tmp_path / "a.ogg", 2, 16000, subtype=None)
+    (tmp_path / "a.ogg").write_bytes((tmp_path / "a.ogg").read_bytes() + (tmp_path / "b.ogg").read_bytes())
+    assert separate(tmp_path / "a.ogg", tmp_path / "out")[1]["recordings"][0]["seconds"] == pytest.approx(
+        2.125, abs=0.05
+    )
+
+
+def test_more_samples_than_a_header_tells_are_told(separate, tmp_path):
+    """A recorder that crashed after it had updated its header, and two files that were joined."""
+    content = wav(tmp_path / "a.wav", 2).read_bytes()
+    updated = content[:40] + (8000).to_bytes(4, "little") + content[44:]
+    for name, changed in (("updated", updated), ("joined", 2 * content)):
+        (tmp_path / f"{name}.wav").write_bytes(changed)
+        (recording,) = separate(tmp_path / f"{name}.wav", tmp_path / "out")[1]["recordings"]
+        assert len(recording["remarks"]) == 1
+    soundfile.write(tmp_path / "tagged.wav", noise(1), 8000)
+    tagged = (tmp_path / "tagged.wav").read_bytes() + b"LIST\x04\x00\x00\x00INFO"
+    (tmp_path / "tagged.wav").write_bytes(tagged)
+    assert not separate(tmp_path / "tagged.wav", tmp_path / "out")[1]["recordings"][0]["remarks"]
+
+
+def test_mp3_inside_wav(separate, tmp_path):
+    encode(tmp_path / "a.wav", noise(4, 44100), 44100, "libmp3lame", "wav")
+    status, summary = separate(tmp_path / "a.wav", tmp_path / "out")
+    assert status == 0 and summary["recordings"][0]["seconds"] == pytest.approx(4, abs=0.1)
+
+
+def test_more_channels_than_flac_has_are_indexed(tmp_path, capsys):
+    for number in range(12):
+        wav(tmp_path / "in" / f"{number}.wav", 2, seed=1 + number)
+    write_crashed_wav(tmp_path / "in" / "many.wav", noise(2, channels=16))
+    main(["doctor", "recipe=own-recordings", f"data={tmp_path / 'in'}", f"runs={tmp_path / 'runs'}", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["hours_by_channels"]["16"] > 0 and not found["skipped"]
+
+
 # 6. Folders of outputs never collide.
 
 
@@ -336,7 +401,7 @@ def test_hidden_files_are_none_and_capital_endings_are(separate, tmp_path):
     wav(tmp_path / "in" / ".hidden" / "b.wav")
     status, summary = separate(tmp_path / "in", tmp_path / "out")
     assert status == 0 and [Path(entry["file"]).name for entry in summary["recordings"]] == ["A.WAV"]
-    assert [Path(entry["file"]).name for entry in summary["skipped"]] == ["._A.WAV"]
+    assert [Path(entry["file"]).name for entry in summary["skipped"]] == ["._A.WAV", ".hidden"]
 
 
 # 15. Plain WAV, and what loses something is not written unless asked for.
@@ -352,6 +417,22 @@ def test_outputs_of_lossy_recordings_are_plain_wav_and_add_up(separate, tmp_path
     total = sum(soundfile.read(path)[0] for path in outputs)
     expected = decoded(tmp_path / name)
     assert len(total) == len(expected) and np.abs(total - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "container", "subtype"),
+    [
+        ("a.mov", "pcm_mulaw", "mov", "FLOAT"),
+        ("a.caf", "pcm_s16be", "caf", "PCM_16"),
+        ("a.mp3", "pcm_s16le", "wav", "PCM_16"),
+    ],
+)
+def test_endings_say_what_is_inside(separate, tmp_path, name, codec, container, subtype):
+    encode(tmp_path / name, noise(1, 44100), 44100, codec, container, pipe=container == "caf")
+    status, summary = separate(tmp_path / name, tmp_path / "out", "silent=keep")
+    outputs = [tmp_path / "out" / "a" / output for output in summary["recordings"][0]["outputs"]]
+    kinds = {(soundfile.info(path).format, soundfile.info(path).subtype, path.suffix) for path in outputs}
+    assert status == 0 and kinds == {("WAV", subtype, ".wav")}
 
 
 def test_an_alac_file_is_lossless(separate, tmp_path):

@@ -89,10 +89,7 @@ def opened(path: Path, check: Check | None = None, copy: Path | None = None) -> 
             check_claims(path, original.samplerate, original.channels)
             if is_whole(path, original):
                 remarks = ["is cut off, its end is missing"] if is_cut_off(original.extra_info) else []
-                if original.format in ("WAV", "WAVEX") and (more := bytes_behind(path)):
-                    remarks.append(
-                        f"has {more} bytes behind what its header tells; only {length_of(original):.1f} s were read"
-                    )
+                remarks += more_than_told(path, original)
                 yield Sound(original, original.format, original.subtype, remarks)
                 return
         if copy is None:
@@ -112,7 +109,9 @@ def opened(path: Path, check: Check | None = None, copy: Path | None = None) -> 
         check_claims(path, file.samplerate, file.channels)
         if original and original.format == "OGG" and file.frames / file.samplerate <= length_of(original) + TOLERANCE:
             remarks.append(only_first(original))
-        elif original and not is_compressed(original):
+        elif original is None:
+            remarks += more_than_told(path, file)
+        elif not is_compressed(original):
             remarks.insert(0, "does not say how long it is; all of it was read")
         kind, subtype = (original.format, original.subtype) if original else ("WAV", file.subtype)
         yield Sound(file, kind, subtype, remarks, decoded=True)
@@ -154,6 +153,12 @@ def is_compressed(file: soundfile.SoundFile) -> bool:
 def length_of(file: soundfile.SoundFile) -> float:
     """Length in seconds."""
     return file.frames / file.samplerate
+
+
+def more_than_told(path: Path, file: soundfile.SoundFile) -> list[str]:
+    """The remark on a file that goes on behind what its header tells, if it does."""
+    more = bytes_behind(path)
+    return [f"has {more} bytes behind what its header tells; only {length_of(file):.1f} s were read"] if more else []
 
 
 def only_first(file: soundfile.SoundFile) -> str:

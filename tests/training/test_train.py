@@ -255,7 +255,7 @@ def test_parts_that_a_user_gives_the_trainer_come_beside_our_own(tiny, tmp_path)
     config = tiny(f"+trainer.callbacks=[{stopping}]", f"+trainer.logger={board}", "+trainer.max_time=00:00:01:00")
     trainer = build_trainer(config, [CurvesLogger(tmp_path / "metrics.csv", lambda: 0)], {})
     names = [type(part).__name__ for part in trainer.callbacks]
-    assert {"EarlyStopping", "EpochLines", "Stopping", "Timer"} <= set(names) and names.count("ModelCheckpoint") == 2
+    assert {"EarlyStopping", "EpochLines", "Stopping", "Timer"} <= set(names) and "LastCheckpoint" in names
     assert [type(part).__name__ for part in trainer.loggers] == ["CurvesLogger", "CSVLogger"]
     assert [type(part).__name__ for part in parts_of(tiny(f"+trainer.plugins={io}").settings, "trainer.plugins")] == [
         "AsyncCheckpointIO"
@@ -312,3 +312,14 @@ def test_an_experiment_is_a_file_of_settings(tiny, monkeypatch, tmp_path):
     assert settings.optimizer.lr == 0.5 and settings.objective.labelled_share == 1.0
     with pytest.raises(UserError, match="mine"):
         tiny("experiment=mime")
+
+
+def test_a_users_own_checkpoints_beside_ours(tiny, tmp_path):
+    saving = f"{{_target_: lightning.pytorch.callbacks.ModelCheckpoint, dirpath: {tmp_path}, filename: mine}}"
+    folder = train(tiny(*STEPS, f"+callbacks.mine={saving}"))
+    assert (tmp_path / "mine.ckpt").is_file() and (folder / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_parts_of_a_trainer_that_do_not_go_together_are_named(tiny):
+    with pytest.raises(UserError, match=r"^trainer: "):
+        build_trainer(tiny("+trainer.plugins={_target_: lightning.pytorch.plugins.io.AsyncCheckpointIO}"), [], {})

@@ -25,9 +25,10 @@ def is_chained(path: Path) -> bool:
 
 
 def bytes_behind(path: Path) -> int:
-    """Bytes behind the samples of a WAV file that are no chunks, none for other files: more samples, where the header tells too few.
+    """Bytes behind the samples of a WAV file that are no chunks: samples, where the header tells too few of them.
 
-    A recorder that crashes after it has updated its header leaves such a file, and so do sizes above 4 GiB.
+    A recorder that crashes after it has updated its header leaves such a file, and so do sizes above 4 GiB. Files of
+    other formats have none.
     """
     size = path.stat().st_size
     with path.open("rb") as file:

@@ -11,7 +11,7 @@ SOURCE = ROOT / "src" / "mixit_lightning"
 
 FLOORS = [
     {"errors"},
-    {"limits", "files", "progress", "memory"},
+    {"files", "progress", "memory"},
     {"reading", "interrupts", "pool"},
     {"run", "records", "account", "jobs"},
     {"config"},

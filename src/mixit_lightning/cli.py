@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from .errors import UserError
 from .interrupts import Stopped, stoppable
-from .limits import take_limits
 
 if TYPE_CHECKING:
     from .config import Config
@@ -366,7 +365,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module="(lightning|torchmetrics|asteroid|torch)")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
-        settings = take_limits(settings)
         check_launcher(parsed.command, settings)
         COMMANDS[parsed.command](settings)
     except UserError as error:

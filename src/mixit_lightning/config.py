@@ -230,10 +230,6 @@ def check_kinds(settings: DictConfig) -> None:
     Raises:
         UserError: with the key.
     """
-    if "limits" in settings:
-        raise UserError(
-            "limits: no file of settings can set them; give limits.NAME=VALUE, or the variable MIXIT_LIMITS"
-        )
     for key in (*VALUES, *GROUPS, "data", "seed"):
         if key not in settings:
             raise UserError(f"{key}: is missing; every run needs it")

@@ -1,13 +1,10 @@
-"""Reading files of plain types that anyone may have written: within limits, and with errors that name the file."""
+"""Reading files of plain types that anyone may have written, with errors that name the file."""
 
 import codecs
 import errno
-import itertools
 import json
 import os
 import stat
-import zipfile
-from collections.abc import Iterator
 from io import BufferedReader, BytesIO, FileIO, TextIOWrapper
 from pathlib import Path, PurePath
 from typing import Any
@@ -15,7 +12,9 @@ from typing import Any
 import yaml
 
 from .errors import UserError
-from .limits import limit, limits
+
+MOST_BYTES = 2**26
+"""Bytes of a text; a list, which includes CSV, can take ten times as much memory."""
 
 LONGEST_NAME = 255
 """Bytes, of a file or folder."""
@@ -27,13 +26,12 @@ def read_text(path: Path, kind: str = "text") -> str:
     Raises:
         UserError: it is none, is too large, or cannot be read.
     """
-    most = getattr(limits(), name := f"{kind.lower()}_bytes")
     try:
         with BufferedReader(open_regular(path)) as file:
-            content = file.read(most + 1)
-            if len(content) > most:
+            content = file.read(MOST_BYTES + 1)
+            if len(content) > MOST_BYTES:
                 size = os.fstat(file.fileno()).st_size
-                raise UserError(f"{path}: has {size} bytes, more than {limit(name)}; give the right file, or raise it")
+                raise UserError(f"{path}: has {size} bytes, more than {MOST_BYTES}; give the right file")
         wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         return TextIOWrapper(BytesIO(content), encoding="utf-16" if wide else "utf-8-sig").read()  # whichever line ends
     except UnicodeError as error:
@@ -60,18 +58,6 @@ def open_regular(path: Path) -> FileIO:
     return file
 
 
-def check_archive(path: Path) -> None:
-    """Refuse an archive whose parts would be larger than the file: nobody who should write it compresses anything.
-
-    Raises:
-        ValueError: one would.
-        zipfile.BadZipFile: it is no archive.
-    """
-    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
-            raise ValueError("its parts are larger than the file")
-
-
 def listed(name: str, where: str) -> str:
     """A path below a folder, as a list names it.
 
@@ -94,39 +80,13 @@ def read_yaml(path: Path) -> Any:
     """Content of a YAML file, in plain types.
 
     Raises:
-        UserError: it is not YAML, or stands for more than it should.
+        UserError: it is not YAML.
     """
     text = read_text(path, "YAML")
     try:
-        content = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())[:500]})") from error
-    check_values(content, path)
-    return content
-
-
-def check_values(content: Any, path: Path) -> None:
-    """Refuse plain types that stand for more than they should.
-
-    Raises:
-        UserError: they do.
-    """
-    if next(itertools.islice(values(content), limits().values, None), None) is not None:
-        raise UserError(
-            f"{path}: stands for more values than {limit('values')}, perhaps by aliases; give another, or raise it"
-        )
-
-
-def values(content: Any) -> Iterator[bool]:
-    """A word for every value in plain types, however often it is there."""
-    waiting = [content]
-    while waiting:
-        value = waiting.pop()
-        yield True
-        if isinstance(value, dict):
-            waiting += value.values()
-        elif isinstance(value, list | tuple | set):
-            waiting += value
 
 
 def read_json(path: Path, cure: str = "make it again") -> Any:

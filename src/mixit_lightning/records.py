@@ -111,7 +111,6 @@ def check_entries(content: Any, kind: type[Part], path: Path) -> None:
     Raises:
         UserError: with the entry.
     """
-    reading.check_values(content, path)
     try:
         kind.model_validate(content)
     except ValidationError as error:

@@ -120,7 +120,7 @@ def test_what_cannot_be_used_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"cut\.flac: "):
         survey(whole)
     write(tmp_path / "rate.wav", tone(0.1), 3_000_000)
-    with pytest.raises(UserError, match=r"claims 3000000 Hz, beyond limits\.highest_rate=2000000"):
+    with pytest.raises(UserError, match="3000000 Hz"):
         survey(tmp_path / "rate.wav")
     write(tmp_path / "slow.wav", tone(0.1), 5)
     with pytest.raises(UserError, match="claims 5 Hz"):

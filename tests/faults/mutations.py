@@ -200,9 +200,6 @@ def mutate_json(content: bytes, rng: np.random.Generator) -> bytes:
     return json.dumps(mutate_plain(json.loads(content), rng)).encode()
 
 
-BOMB = "a0: &a0 [x]\n" + "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10))
-"""A thousand million values by aliases of aliases."""
-
 CODE = (
     "!!python/object/apply:os.getcwd []",
     "!!python/name:os.system",
@@ -220,10 +217,7 @@ def mutate_yaml(content: bytes, rng: np.random.Generator) -> bytes:
         key = next(line.partition(":")[0] for line in text.splitlines() if line[:1].isalpha())
         return pick(
             (
-                BOMB.encode(),
-                f"{text}\n{BOMB}\n".encode(),
                 *(f"{text}\nextra: {code}\n".encode() for code in CODE),
-                b"a: &a [*a]\n",
                 b"? " * 3000 + b"a",
                 b"[" * 3000,
                 f"{text}\n{key}: again\n".encode(),
@@ -347,7 +341,6 @@ def mutate_rooms(content: bytes, rng: np.random.Generator) -> bytes:
                 npy_header("<f4", (10**12,)),
                 npy_header("<f4", (2**31, 2**31)),
                 npy_header("|O", (3,)) + b"cos\ngetcwd\n(tR.",
-                npy_header("<f4", (10**9,)) + b"\0" * 2**26,
             ),
             rng,
         )

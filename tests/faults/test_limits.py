@@ -1,38 +1,29 @@
-"""Limits on what anyone may have written: each is reached by a few bytes and said in one line."""
+"""What is wrong with files that anyone may have written is said in one line."""
 
 import json
 import struct
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import soundfile
 
+from mixit_lightning.audio.claims import SAMPLES_AT_ONCE
 from mixit_lightning.audio.opening import opened, read, read_header
 from mixit_lightning.cli import main
 from mixit_lightning.config import load_config
 from mixit_lightning.errors import UserError
-from mixit_lightning.inference.trained import check
-from mixit_lightning.limits import VARIABLE, Limits, changed_limits, limits, parse_limits
 from mixit_lightning.reading import listed, read_json, read_yaml
-from mixit_lightning.rooms import RoomBank
 
-from .mutations import BOMB, CODE, npy_header
-
-MERGES = "a0: &a0 {x: 1, y: 2}\n" + "\n".join(
-    f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 10)
-)
-"""A thousand million keys by merges of merges."""
+from .mutations import CODE
 
 
 @pytest.mark.parametrize(
     "text",
-    [BOMB, "a: &a [*a]", "[" * 5000, *(f"a: {code}" for code in CODE), "a: [", "2026-13-45: 1", "? [a]\n: 1"],
+    ["[" * 5000, *(f"a: {code}" for code in CODE), "a: [", "2026-13-45: 1", "? [a]\n: 1"],
     ids=lambda text: text[:20],
 )
-def test_yaml_that_stands_for_too_much_or_for_code_is_refused_at_once(tmp_path, text):
+def test_yaml_that_is_none_or_stands_for_code_is_refused(tmp_path, text):
     path = tmp_path / "a.yaml"
     path.write_text(text)
     start = time.monotonic()
@@ -41,19 +32,11 @@ def test_yaml_that_stands_for_too_much_or_for_code_is_refused_at_once(tmp_path, 
     assert time.monotonic() - start < 10
 
 
-def test_merges_of_merges_take_no_time(tmp_path):
-    path = tmp_path / "a.yaml"
-    path.write_text(MERGES)
-    start = time.monotonic()
-    assert read_yaml(path)["a9"] == {"x": 1, "y": 2}
-    assert time.monotonic() - start < 10
-
-
 def test_files_that_are_too_large_are_not_read(tmp_path):
     path = tmp_path / "a.yaml"
     with path.open("wb") as file:
-        file.truncate(Limits().yaml_bytes + 1)
-    with pytest.raises(UserError, match=r"a\.yaml: has 262145 bytes, more than limits.yaml_bytes=262144"):
+        file.truncate(2**26 + 1)
+    with pytest.raises(UserError, match=r"a\.yaml: has 67108865 bytes"):
         read_yaml(path)
 
 
@@ -104,9 +87,9 @@ def test_configs_without_what_a_run_needs_are_refused(word, capsys):
 @pytest.mark.parametrize(
     ("rate", "channels", "exceeded"),
     [
-        (1, 1, "limits.lowest_rate=1000"),
-        (3_000_000, 1, "limits.highest_rate=2000000"),
-        (8000, 1000, "limits.channels=256"),
+        (1, 1, "1 Hz"),
+        (3_000_000, 1, "3000000 Hz"),
+        (8000, 1000, "1000 channels"),
     ],
 )
 def test_claims_that_no_recording_makes_are_refused(tmp_path, rate, channels, exceeded):
@@ -115,7 +98,7 @@ def test_claims_that_no_recording_makes_are_refused(tmp_path, rate, channels, ex
     samples = b"\1\0" * 4000
     body = b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", len(samples)) + samples
     path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
-    with pytest.raises(UserError, match=f"a.wav: claims .* {exceeded}; "):
+    with pytest.raises(UserError, match=f"a.wav: claims {exceeded}"):
         read_header(path, any_channels=True)
     with pytest.raises(UserError, match=r"a\.wav: claims"), opened(path):
         pass
@@ -125,82 +108,9 @@ def test_more_samples_than_memory_are_not_read(tmp_path):
     path = tmp_path / "a.flac"
     soundfile.write(path, np.zeros(4000), 8000)
     content = bytearray(path.read_bytes())
-    content[22:26] = struct.pack(">I", Limits().samples_at_once + 1)  # the lower bits of their number
+    content[22:26] = struct.pack(">I", SAMPLES_AT_ONCE + 1)  # the lower bits of their number
     path.write_bytes(content)
     with pytest.raises(
         UserError, match=rf"a\.flac: claims {2**28 + 1} samples of 1 channels, too many to read at once"
     ):
         read(path)
-
-
-def test_a_bank_of_rooms_that_would_unfold_is_not_read(tmp_path):
-    import zipfile
-
-    path = tmp_path / "rooms.npz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("responses.npy", npy_header("<f4", (2**24,)) + b"\0" * 2**26)
-    with pytest.raises(UserError, match=r"rooms\.npz: not a bank of rooms \(its parts are larger than the file\)"):
-        RoomBank.load(path)
-
-
-def test_a_limit_that_is_raised_lets_more_in(tmp_path, monkeypatch):
-    path = tmp_path / "a.yaml"
-    path.write_text("#" * 300_000 + "\na: 1")
-    with pytest.raises(UserError, match=r"a\.yaml: has 300005 bytes, more than limits\.yaml_bytes=262144; .*raise it"):
-        read_yaml(path)
-    monkeypatch.setenv(VARIABLE, "yaml_bytes=300005")
-    assert read_yaml(path) == {"a": 1}
-
-
-@pytest.mark.parametrize("suffix", ["wav", "flac"])
-def test_a_limit_that_is_lowered_keeps_more_out(tmp_path, monkeypatch, suffix):
-    path = tmp_path / f"a.{suffix}"
-    soundfile.write(path, np.zeros(4000), 8000, "PCM_16")
-    monkeypatch.setenv(VARIABLE, "samples_at_once=4000")
-    assert len(read(path)) == 4000
-    monkeypatch.setenv(VARIABLE, "samples_at_once=3999")
-    with pytest.raises(UserError, match=r"claims 4000 samples .* with limits\.samples_at_once=3999"):
-        read(path)
-    assert len(read(path, 1)) == 3999
-
-
-@pytest.mark.parametrize("given", ["variable", "word"])
-def test_processes_that_are_started_have_the_limits_too(given, monkeypatch):
-    monkeypatch.setenv(VARIABLE, "channels=3" if given == "variable" else "")
-    assert main(["recipes", *(["limits.channels=3"] if given == "word" else [])]) == 0
-    assert limits() == Limits(channels=3)
-    ask = "from mixit_lightning.limits import limits; print(limits().channels)"
-    assert subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True).stdout == "3\n"
-
-
-def test_the_word_comes_before_the_variable(monkeypatch):
-    monkeypatch.setenv(VARIABLE, "channels=3 json_bytes=100")
-    assert main(["recipes", "limits.channels=4"]) == 0
-    assert limits() == Limits(channels=4, json_bytes=100)
-    assert changed_limits() == ["limits.channels=4", "limits.json_bytes=100"]
-
-
-@pytest.mark.parametrize(
-    "text", ["chanels=3", "channels", "channels=0", "channels=-1", "channels=1e3", "channels=" + "9" * 5000]
-)
-def test_limits_that_are_none_are_refused(text, monkeypatch, capsys):
-    with pytest.raises(UserError, match=r"^limits\.chan"):
-        parse_limits(text)
-    monkeypatch.setenv(VARIABLE, "")
-    assert main(["recipes", f"limits.{text}"]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("mixit: limits.chan")
-    assert limits() == Limits()
-
-
-def test_no_settings_raise_the_limits():
-    with pytest.raises(UserError, match=r"^limits: no file of settings can set them"):
-        load_config(["+limits.channels=1000"])
-
-
-def test_a_larger_network_is_made_where_one_allows_it(tmp_path, monkeypatch):
-    path = tmp_path / "a.safetensors"
-    with pytest.raises(UserError, match=r"more than 10000, .* unless limits\.network_size is raised"):
-        check({"width": 20_000}, path, limits().network_size)
-    monkeypatch.setenv(VARIABLE, "network_size=20000")
-    check({"width": 20_000}, path, limits().network_size)

@@ -12,7 +12,6 @@ from mixit_lightning.cli import main
 from mixit_lightning.config import load_config
 from mixit_lightning.errors import UserError
 from mixit_lightning.launch.slurm import Slurm, seconds
-from mixit_lightning.limits import VARIABLE
 
 from ..training.conftest import TINY
 
@@ -123,17 +122,6 @@ def test_the_job_trains_the_very_run(slurm, submit):
     assert config.settings.note == 'it\'s "$HOME" `id` \\ ; x'
     assert not config.settings.trainer.enable_progress_bar
     assert "export SET_UP='1 2'" in script.read_text().splitlines()
-
-
-def test_the_job_has_the_limits_of_the_command(slurm, submit, monkeypatch):
-    monkeypatch.setenv(VARIABLE, "channels=300")
-    status, script = submit("limits.yaml_bytes=5000000")
-    assert status == 0
-    run_script(script)
-    (call,) = slurm.calls("srun")
-    given = [word for word in call if word.startswith("limits.")]
-    assert given == ["limits.channels=300", "limits.yaml_bytes=5000000"]
-    assert load_config(call[call.index("train") + 1 : -len(given)]).folder == script.parent
 
 
 @pytest.mark.parametrize("status", [75, 138, 143])

@@ -16,8 +16,8 @@ import soundfile
 from rich.progress import track
 
 from ..errors import UserError
-from ..limits import limit, limits
 from ..reading import open_regular
+from .claims import check_claims
 from .containers import bytes_behind, is_chained
 from .decoding import Check, Undecodable, compressed_seconds, decode
 from .levels import full_scale
@@ -253,34 +253,6 @@ def check_readable(path: Path) -> None:
                 raise UserError(f"{path}: is empty; replace or remove it")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); replace or remove it") from error
-
-
-def check_claims(path: Path, sample_rate: int, channels: int, samples: int = 0) -> None:
-    """Refuse what no recording has, as whoever believes it runs out of memory or time.
-
-    Args:
-        path: of the file.
-        sample_rate: Hz.
-        channels: their number.
-        samples: of each, that are to be read at once.
-
-    Raises:
-        UserError: with the claim.
-    """
-    if not limits().lowest_rate <= sample_rate <= limits().highest_rate:
-        exceeded = limit("lowest_rate" if sample_rate < limits().lowest_rate else "highest_rate")
-        raise UserError(
-            f"{path}: claims {sample_rate} Hz, beyond {exceeded}; replace or remove it, or change the limit"
-        )
-    if channels > limits().channels:
-        raise UserError(
-            f"{path}: claims {channels} channels, more than {limit('channels')}; replace or remove it, or raise it"
-        )
-    if samples * channels > limits().samples_at_once:
-        raise UserError(
-            f"{path}: claims {samples} samples of {channels} channels, too many to read at once with "
-            f"{limit('samples_at_once')}; cut it into shorter ones, or raise it"
-        )
 
 
 def is_cut_off(log: str) -> bool:

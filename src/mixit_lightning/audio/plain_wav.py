@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..limits import limits
 from ..reading import open_regular
+from .claims import SAMPLES_AT_ONCE
 
 HEADER = struct.Struct("<4s4x8sIHH8xHH4sI")
 """Header of a file without other chunks before the samples: names of chunks, format, and the bytes of the samples."""
@@ -31,10 +31,7 @@ def read_plain_wav(path: Path, start: int, frames: int | None) -> np.ndarray | N
             frames = size // 2 - start if frames is None else frames
             if tuple(found) != PLAIN or not 0 <= start <= start + frames <= size // 2:
                 return None
-            if (
-                frames > limits().samples_at_once
-                or HEADER.size + 2 * (start + frames) > os.fstat(file.fileno()).st_size
-            ):
+            if frames > SAMPLES_AT_ONCE or HEADER.size + 2 * (start + frames) > os.fstat(file.fileno()).st_size:
                 return None
             content = os.pread(file.fileno(), 2 * frames, HEADER.size + 2 * start)
     except OSError:

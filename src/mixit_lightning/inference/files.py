@@ -17,7 +17,6 @@ from ..audio.opening import Sound, opened, read_block
 from ..audio.writing import ENDINGS, OutputFiles, ending, lossless
 from ..errors import UserError, visible
 from ..files import DiskFull
-from ..limits import limit, limits
 from ..memory import keep_freed_memory
 from ..progress import seconds_bar
 from .folders import DECODED, check_around, filling, folders_of, stem_of, tidy, write_record
@@ -35,6 +34,9 @@ FACTS: dict[str, Any] = {
 
 FAULTS = (UserError, OSError, RuntimeError, ValueError, ArithmeticError, MemoryError)
 """Errors of one file, of whatever content, after which the next file is still tried."""
+
+CHUNK_SAMPLES = 2**26
+"""The most samples of all channels that are separated at once: 30 s of eleven channels at 192 kHz."""
 
 MOST_SHOWN = 10
 """Files that are skipped for the same reason, of which each is printed."""
@@ -205,10 +207,9 @@ def write_outputs(
 ) -> dict[str, Any]:
     """Stream a recording through the separator into one file per output."""
     total, rate = sound.file.frames, sound.file.samplerate
-    if separator.window * rate * sound.file.channels > limits().window_samples:
+    if separator.window * rate * sound.file.channels > CHUNK_SAMPLES:
         raise UserError(
-            f"{path}: has {sound.file.channels} channels at {rate} Hz, too much at once with "
-            f"{limit('window_samples')}; give a smaller window=, or raise it"
+            f"{path}: has {sound.file.channels} channels at {rate} Hz, too much at once; give a smaller window="
         )
     mean = settings["channels"] == "mean"
     count = 1 if mean else sound.file.channels

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..files import replacing
-from ..limits import limit, limits
 
 KEY = "description"
 """Metadata key of the description as JSON. It is the only key, as two would be written in any order."""
@@ -45,10 +44,8 @@ def parse_description(text: str, path: Path) -> dict[str, Any]:
     """Parse an untrusted description in JSON.
 
     Raises:
-        UserError: it is none, or too long.
+        UserError: it is none.
     """
-    if len(text) > limits().json_bytes:
-        raise UserError(f"{path}: its description has {len(text)} letters, more than {limit('json_bytes')}; raise that")
     try:
         description = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -20,7 +20,6 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ..config import PLACES, first_line
 from ..errors import UserError
-from ..limits import limits
 from ..reading import read_text
 from ..records import read_results
 from ..run import portable, read_config
@@ -57,8 +56,7 @@ class Trained:
             raise UserError(f"{self.path}: does not say which network it holds, and no config.yaml of its run is there")
         described = settings["separator"]
         try:
-            sizes = itertools.chain(*(weight.shape for weight in self.weights.values()))
-            check(described, self.path, max([limits().network_size, *sizes]))
+            check(described, self.path)
             with torch.device("meta"), growing_to(len(self.weights)):  # shapes without memory
                 sketch = make(described)
             self.compare(sketch, settings)
@@ -115,14 +113,12 @@ def load_trained(path: Path) -> Trained:
     return Trained(weights, description | results_beside(path, description), path)
 
 
-def check(described: Any, path: Path, largest: int, key: str = "") -> None:
-    """Refuse descriptions of anything but a network, or of one beyond the limits.
+def check(described: Any, path: Path) -> None:
+    """Refuse descriptions of anything but a network of this package or asteroid's.
 
     Args:
         described: plain types.
-        path: where from.
-        largest: number in it but for sample rates.
-        key: of what is described.
+        path: file of the description.
 
     Raises:
         UserError: with what was asked for.
@@ -131,18 +127,8 @@ def check(described: Any, path: Path, largest: int, key: str = "") -> None:
         target = described.get("_target_")
         if target is not None and not ALLOWED.fullmatch(str(target)):
             raise UserError(f"{path}: asks for {target}, which is no network of this package or asteroid's; not loaded")
-        for name, entry in described.items():
-            check(entry, path, largest, str(name))
-    elif isinstance(described, list):
-        for entry in described:
-            check(entry, path, largest, key)
-    elif isinstance(described, int | float):
-        name, most = ("highest_rate", limits().highest_rate) if key == "sample_rate" else ("network_size", largest)
-        if not abs(described) <= most:
-            raise UserError(
-                f"{path}: asks for {key}={described}, more than {most}, and holds no such weights; not loaded, unless "
-                f"limits.{name} is raised"
-            )
+    for part in described.values() if isinstance(described, dict) else described if isinstance(described, list) else ():
+        check(part, path)
 
 
 def make(described: Any) -> Any:

@@ -14,7 +14,6 @@ from ..config import Config, build, parse
 from ..errors import UserError
 from ..files import replacing
 from ..interrupts import STOPPED
-from ..limits import changed_limits
 from ..run import open_run
 
 GOES_ON = (STOPPED, 128 + 10, 128 + 15)
@@ -147,9 +146,7 @@ class Slurm:
             *(directive(option, value) for option, value in (options | dict(self.options)).items()),
             "export PYTHONUNBUFFERED=1",
             *self.setup,
-            shlex.join(
-                [*srun, sys.executable, "-m", "mixit_lightning.cli", "train", *words_here(words), *changed_limits()]
-            ),
+            shlex.join([*srun, sys.executable, "-m", "mixit_lightning.cli", "train", *words_here(words)]),
             "status=$?",
             f"case $status in {'|'.join(map(str, GOES_ON))})",
             f'    if [ "${{SLURM_RESTART_COUNT:-0}}" -lt {self.max_requeues} ]; then',

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..audio.opening import check_claims
+from ..audio.claims import check_claims
 from ..errors import UserError
 from ..records import read_json
 from .labels import Quantity, format_number, quantities

@@ -14,7 +14,6 @@ import pandas as pd
 from ..errors import UserError
 from ..files import replacing
 from ..jobs import Job, run_jobs
-from ..reading import check_archive
 from .acoustics import LEAD, direct_sample
 from .simulation import Room, check, simulate
 
@@ -59,7 +58,6 @@ class RoomBank(NamedTuple):
         if not path.is_file():
             raise UserError(f"{path}: no such file; make it with `mixit rooms path={path}`")
         try:
-            check_archive(path)
             with np.load(path, allow_pickle=False) as arrays:
                 columns = {name: arrays[name] for name in arrays.files}
             # Any number of values without a byte can be claimed.

@@ -1,7 +1,6 @@
 """Checkpoints: plain types only, whole or not at all."""
 
 import os
-import zipfile
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -14,8 +13,6 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from ..config import first_line
 from ..errors import UserError
 from ..files import replacing
-from ..reading import check_archive, check_values
-from .pickles import check_depth
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 """The checkpoint that a run resumes from, and the one before it."""
@@ -79,13 +76,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Load a checkpoint on the CPU.
 
     Raises:
-        UserError: there is none, it is damaged, not of a run, holds pickled objects, or stands for too much.
+        UserError: there is none, it is damaged, not of a run, or holds pickled objects.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; train first, or give the path of another")
     try:
-        check_archive(path)  # before anything is unpacked
-        check_pickles(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:  # whose message says how to load it all the same
         raise UserError(
@@ -93,25 +88,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         ) from error
     except Exception as error:
         raise UserError(f"{path}: not a checkpoint of plain tensors ({first_line(error)})") from error
-    check_values(state, path)
     if not (isinstance(state, dict) and isinstance(state.get("state_dict"), dict)):
         raise UserError(f"{path}: not a checkpoint of a run, it has no state_dict")
     if not (isinstance(step := state.get("global_step", 0), int) and step >= 0):
         raise UserError(f"{path}: not a checkpoint of a run, it is of step {str(step)[:50]}")
     check_weights(state["state_dict"], path)
     return state
-
-
-def check_pickles(path: Path) -> None:
-    """Refuse what PyTorch would not come to an end with.
-
-    Raises:
-        ValueError: the archive holds such.
-    """
-    with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():  # of which several may have one name
-            if entry.filename.endswith(".pkl"):
-                check_depth(archive.read(entry))
 
 
 def check_weights(weights: dict[Any, Any], path: Path) -> None:

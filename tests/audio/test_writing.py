@@ -3,6 +3,7 @@ import pytest
 import soundfile
 
 from mixit_lightning.audio.writing import OutputFiles, ending, lossless, rounded, write
+from mixit_lightning.files import DiskFull
 
 
 def shares(outputs, channels, time, bits, seed):
@@ -81,3 +82,15 @@ def test_floats_are_not_clipped(tmp_path):
     files.write(np.array([[[1.5, -2.5]]]), np.array([[1.5, -2.5]]))
     files.close()
     assert soundfile.read(tmp_path / "1")[0].tolist() == [1.5, -2.5] and files.clipped == 0
+
+
+def test_a_file_that_lost_its_end_when_it_was_closed_is_noticed(tmp_path):
+    for content in (b"", None):
+        files = OutputFiles([tmp_path / "1.flac"], 8000, 1, "FLAC", "PCM_16")
+        files.write(np.zeros((1, 1, 9000)), np.zeros((1, 9000)))
+        files.close()
+        files.check_whole()
+        shorter = (tmp_path / "1.flac").read_bytes()[:4] if content is None else content
+        (tmp_path / "1.flac").write_bytes(shorter)
+        with pytest.raises(DiskFull, match=r"1\.flac"):
+            files.check_whole()

@@ -163,14 +163,23 @@ class OutputFiles:
         Raises:
             CannotWrite: the disk is full.
         """
-        folder = self.paths[0].parent
-        with explained(folder):
+        with explained(self.paths[0].parent):
             for file in self.files:
-                written = file.frames
                 file.close()
-                # as libsndfile does not say when a disk is full by then
-                if soundfile.info(os.fsencode(file.name)).frames < written:
-                    raise disk_full(folder)
+
+    def check_whole(self) -> None:
+        """Compare the closed files with what was written: when one is closed, libsndfile does not say a disk is full.
+
+        Raises:
+            DiskFull: a file is shorter.
+        """
+        for path, file in zip(self.paths, self.files, strict=True):
+            try:
+                whole = soundfile.info(os.fsencode(path)).frames >= file.frames
+            except soundfile.LibsndfileError:
+                whole = False
+            if not whole:
+                raise disk_full(path)
 
 
 @contextmanager

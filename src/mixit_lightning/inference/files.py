@@ -233,6 +233,7 @@ def write_outputs(
             report(done / rate, total / rate)
     finally:
         files.close()
+    files.check_whole()
     levels = 10 * torch.log10(energies / max(reader.energy, 1e-20) + 1e-20)
     dropped = [number for number, level in enumerate(levels.tolist()) if level < settings["silent_below"]]
     if settings["silent"] == "keep":

@@ -424,11 +424,11 @@ def explain(recipe: str, overrides: list[Override], known: list[str], error: Exc
             if value not in options:
                 return UserError(f"{override.input_line}: there is no such {name}{nearest(str(value), options)}")
         elif override.key_or_group not in known and not override.is_add():
-            added = f"; a key that {name.partition('.')[0]} takes besides is added with a +: +{name}={value}"
-            return UserError(
-                f"{override.input_line}: there is no such key{nearest(name, known)}"
-                f"{added if name.partition('.')[0] in GROUPS and '.' in name else ''}"
+            group = name.partition(".")[0]
+            added = (
+                f" To add a key that {group} takes besides: +{name}={value}" if "." in name and group in GROUPS else ""
             )
+            return UserError(f"{override.input_line}: there is no such key{nearest(name, known)}{added}")
     return UserError(first_line(error))
 
 
@@ -439,6 +439,8 @@ def nearest(word: str, options: list[str]) -> str:
     close = [option for option in options if option.split(".")[-1] == word.split(".")[-1]][:1] or close
     if close:
         return f"; did you mean {close[0]}?"
+    if not options:
+        return "; there are none"
     return f"; there are: {', '.join(options)}" if len(options) < 30 else "; see conf/ and the recipe's settings.yaml"
 
 

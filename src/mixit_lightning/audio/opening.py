@@ -38,6 +38,9 @@ EXACT = 5e-5
 TOLERANCE = 0.3
 """Seconds by which the packets of a compressed file may be longer than it: encoders pad it at both ends."""
 
+SHORTEST = 0.01
+"""Seconds that count as a further part of a file that was joined."""
+
 HIGHEST = 1e10
 """Samples beyond this are refused, as their squares do not fit into float32; whole numbers of 32 bits are below."""
 
@@ -107,7 +110,7 @@ def opened(path: Path, check: Check | None = None, copy: Path | None = None) -> 
             raise UserError(f"{path}: cannot be read as audio ({why}); replace or remove it") from error
         file = stack.enter_context(soundfile.SoundFile(copy))
         check_claims(path, file.samplerate, file.channels)
-        if original and original.format == "OGG" and file.frames / file.samplerate <= length_of(original) + TOLERANCE:
+        if original and original.format == "OGG" and length_of(file) < length_of(original) + SHORTEST:
             remarks.append(only_first(original))
         elif original is None:
             remarks += more_than_told(path, file)

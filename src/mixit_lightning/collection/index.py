@@ -28,7 +28,6 @@ COLUMNS = "name TEXT PRIMARY KEY, stamp TEXT, problem TEXT, facts TEXT, channels
 FACTS = {"frames": int, "sample_rate": int, "bands": list, "clipped": float, "remarks": list, "digest": str}
 """Fields of a recording that are kept as JSON, and their types."""
 
-
 FLAC_CHANNELS = 8
 """The most that FLAC takes."""
 
@@ -79,20 +78,37 @@ def index_recordings(root: Path, folder: Path) -> Index:
         for name in names
         if not is_unicode(name)
     }
-    base = folder / f"{root.name[:60]}-{hashlib.sha256(str(root).encode(errors='replace')).hexdigest()[:8]}"
+    index = keep_index(root, list(filter(is_unicode, names)), root, folder)
+    return index._replace(problems=index.problems | odd)
+
+
+def keep_index(root: Path, names: list[str], data: Path, folder: Path) -> Index:
+    """Open the index of a folder or list, analyse what is new in it, and read it.
+
+    Args:
+        root: what `names` are relative to.
+        names: of the recordings.
+        data: the folder or list, absolute, which the index is called after.
+        folder: where indexes are kept.
+
+    Raises:
+        UserError: the index cannot be written.
+    """
+    digest = hashlib.sha256(str(data).encode(errors="replace")).hexdigest()
+    base = folder / f"{data.name[:60]}-{digest[:8]}"
     path = base.with_name(f"{base.name}.sqlite")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Results are written at once; a power cut may damage the index, which is then built again.
         with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as book:
             book.execute("PRAGMA synchronous = OFF")
-            refresh(book, root, base, list(filter(is_unicode, names)))
-            index = read_index(book, root, base)
+            refresh(book, root, base, names)
+            return read_index(book, root, base)
     except (OSError, sqlite3.Error) as error:
         raise UserError(
-            f"{path}: cannot be kept ({error}); remove it if it is damaged, or give datamodule.index=FOLDER"
+            f"{path}: cannot be kept ({error}); remove it if it is damaged, or give another "
+            "folder for the index (index=, datamodule.index=)"
         ) from error
-    return index._replace(problems=index.problems | odd)
 
 
 def is_unicode(name: str) -> bool:

@@ -2,14 +2,11 @@
 
 import csv
 import io
-import sqlite3
-from contextlib import closing
-from hashlib import sha256
 from pathlib import Path
 
 from ..errors import UserError
 from ..reading import delimiter_of, read_text
-from .index import Index, index_recordings, read_index, refresh
+from .index import Index, index_recordings, keep_index
 
 COLUMN = "path"
 
@@ -27,19 +24,8 @@ def indexed(data: Path, folder: Path) -> Index:
     """
     if data.is_dir():
         return index_recordings(data, folder)
-    root, names = data.resolve().parent, listed(data)
-    base = folder / f"{data.stem[:60]}-{sha256(str(data.resolve()).encode()).hexdigest()[:8]}"
-    path = base.with_name(f"{base.name}.sqlite")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as book:
-            book.execute("PRAGMA synchronous = OFF")
-            refresh(book, root, base, names)
-            return read_index(book, root, base)
-    except (OSError, sqlite3.Error) as error:
-        raise UserError(
-            f"{path}: cannot be kept ({error}); remove it if it is damaged, or give index=FOLDER"
-        ) from error
+    path = data.resolve()
+    return keep_index(path.parent, listed(data), path, folder)
 
 
 def listed(path: Path) -> list[str]:

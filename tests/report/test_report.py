@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from mixit_lightning.errors import UserError
 from mixit_lightning.report.plots import draw_active, draw_shares, separation_plots
-from mixit_lightning.report.run_page import write_curves, write_report
+from mixit_lightning.report.run_page import write_report
 
 from .folders import HOSTILE, SAMPLE_RATE, Page, make_results, make_run, write_json
 
@@ -291,18 +291,3 @@ def test_page_is_replaced_whole_or_not_at_all(run, monkeypatch):
     assert (run / "report.html").read_text(encoding="utf-8") == "old"
     write_report(run)
     assert files(run) == before
-
-
-def test_curves_alone(run, tmp_path):
-    path = write_curves(run, tmp_path / "curves.png")
-    assert path.read_bytes().startswith(PNG_SIGNATURE)
-
-
-def test_curves_alone_need_metrics(run, tmp_path):
-    (run / "metrics.csv").write_text("step,seconds,metric,value\n1,1,train/grad_norm,2\n", encoding="utf-8")
-    with pytest.raises(UserError, match="no loss and no metric"):
-        write_curves(run, tmp_path / "curves.png")
-    (run / "metrics.csv").unlink()
-    with pytest.raises(UserError, match=r"metrics\.csv"):
-        write_curves(run, tmp_path / "curves.png")
-    assert not (tmp_path / "curves.png").exists()

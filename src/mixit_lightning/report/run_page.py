@@ -7,12 +7,11 @@ It is built from the run folder alone, so it can be written again at any time, o
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
 from ..files import replacing
 from ..records import CURVE_COLUMNS, EXAMPLE_COLUMNS, read_results, read_table
 from .labels import format_count, format_duration, quantities
 from .page import render_page
-from .plots import curve_panels, curve_plots, distribution_plots, new_figure, plot_style, separation_plots
+from .plots import curve_plots, distribution_plots, separation_plots
 from .sounds import draw_card, read_card, read_entries
 
 
@@ -44,28 +43,6 @@ def write_report(run: Path) -> Path:
     with replacing(run / "report.html") as partial:
         partial.write_bytes(page)
     return run / "report.html"
-
-
-def write_curves(run: Path, path: Path) -> Path:
-    """Write the loss and metric curves of a run as one PNG picture and return its path.
-
-    Raises:
-        UserError: there are none.
-    """
-    source = Path(run) / "metrics.csv"
-    curves = read_table(source, CURVE_COLUMNS, text=("metric",))
-    if curves is None:
-        raise UserError(f"{source} is missing: curves exist only for runs that were trained here")
-    panels = curve_panels(curves)
-    if not panels:
-        raise UserError(f"{source} holds no loss and no metric to draw")
-    with plot_style():
-        figure, axes = new_figure(len(panels))
-        for draw, axis in zip(panels, axes, strict=True):
-            draw(axis)
-        with replacing(path) as partial:
-            figure.savefig(partial, format="png", dpi=160, facecolor="white")
-    return path
 
 
 def provenance(results: dict[str, Any]) -> list[tuple[str, str]]:

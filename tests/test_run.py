@@ -5,7 +5,7 @@ import torch
 
 from mixit_lightning.errors import UserError
 from mixit_lightning.files import replacing
-from mixit_lightning.run import commit, differences, open_run, run_name
+from mixit_lightning.run import check_results, commit, differences, open_run, run_name
 from mixit_lightning.training.checkpoints import load_checkpoint
 from mixit_lightning.training.csv_logger import CurvesLogger
 
@@ -25,6 +25,32 @@ def test_a_run_goes_on_only_with_its_own_settings(tmp_path):
     with pytest.raises(UserError, match=r"config.yaml.*optimizer\.lr"):
         open_run(tmp_path / "run", {"seed": 0, "optimizer": {"lr": 0.2}})
     assert differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 1}, "d": 3}) == ["c", "d"]
+
+
+@pytest.mark.parametrize(
+    "name", ["metrics.csv", "training.json", "checkpoints/best.ckpt", "examples/mine.wav", "results.json"]
+)
+def test_a_folder_of_somebody_else_does_not_become_a_run(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{}")
+    with pytest.raises(UserError, match=name.partition("/")[0]):
+        open_run(tmp_path, {"seed": 0})
+    if name in ("examples/mine.wav", "results.json"):
+        with pytest.raises(UserError, match=name.partition("/")[0]):
+            check_results(tmp_path)
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
+    assert path.read_text() == "{}"
+
+
+def test_a_folder_of_results_becomes_a_run(tmp_path):
+    (tmp_path / "results.json").write_text('{"run": "mixit.synthetic.tdcnpp"}')
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "examples.json").write_text("[]")
+    (tmp_path / "checkpoints").mkdir()  # a run that was killed before its config was written
+    check_results(tmp_path)
+    open_run(tmp_path, {"seed": 0})
+    assert (tmp_path / "config.yaml").is_file()
 
 
 def test_curves_go_on_after_a_kill(tmp_path):

@@ -14,7 +14,7 @@ import yaml
 
 from .errors import UserError
 from .files import replacing, written
-from .reading import read_yaml
+from .reading import read_json, read_yaml
 
 TRAINING_RECORD = "training.json"
 """What training says of itself when it ends: steps, seconds, commit, versions, hardware."""
@@ -37,7 +37,7 @@ def open_run(folder: Path, config: dict[str, Any]) -> None:
     """Make the folder with its config, or check that the config in it is the same, so that the run may be resumed.
 
     Raises:
-        UserError: the folder holds a run of another config.
+        UserError: the folder holds a run of another config, or files that are not a run's.
     """
     path = folder / "config.yaml"
     if path.exists():
@@ -48,10 +48,28 @@ def open_run(folder: Path, config: dict[str, Any]) -> None:
                 "move its folder away, or give a setting that tells the two apart"
             )
         return
+    for name in ("metrics.csv", TRAINING_RECORD, "checkpoints"):
+        place = folder / name
+        if place.is_file() or (place.is_dir() and any(place.iterdir())):
+            raise UserError(f"{place}: is there already, without the config.yaml of a run; give another folder")
+    check_results(folder)
     with written(folder):
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         partial.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def check_results(folder: Path) -> None:
+    """Refuse a folder in which results would replace files that are not a run's.
+
+    Raises:
+        UserError: with the file or folder.
+    """
+    examples, results = folder / "examples", folder / RESULTS
+    ours = not results.is_file() or (folder / "config.yaml").is_file() or look_up(read_json(results), "run")
+    for place, fine in ((examples, not examples.exists() or (examples / "examples.json").is_file()), (results, ours)):
+        if not fine:
+            raise UserError(f"{place}: is there already, and not of a run; give another folder")
 
 
 def differences(one: Any, other: Any, key: str = "") -> list[str]:

@@ -20,7 +20,7 @@ from ..data import MixtureDataModule
 from ..files import replacing, written
 from ..metrics import MoMi, Scoring
 from ..records import read_training
-from ..run import RESULTS, TRAINING_RECORD, provenance
+from ..run import RESULTS, TRAINING_RECORD, check_results, provenance
 from .checkpoints import load_checkpoint
 from .module import SeparationModule
 from .train import build_module
@@ -44,6 +44,7 @@ def write_results(config: Config) -> None:
     """Write what `evaluate` says."""
     settings = config.settings
     start = time.monotonic()
+    check_results(config.folder)
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     datamodule: MixtureDataModule = build(settings, "datamodule")
     datamodule.setup()

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from mixit_lightning.collection.crops import CropList, Cropped, Recording
+from mixit_lightning.collection.doctor import CollectionDiagnosis
 from mixit_lightning.collection.held_out import hold_out
 from mixit_lightning.collection.index import Index, index_recordings
 from mixit_lightning.collection.labelled import LabelledMixtures, check_labelled
 from mixit_lightning.collection.proposals import as_settings, propose
-from mixit_lightning.collection.report import CollectionReport
 from mixit_lightning.collection.usable import Usable, usable
 from mixit_lightning.data import MixtureDataModule, Split
 from mixit_lightning.data.mixture import LabelledAndUnlabelled
@@ -140,16 +140,16 @@ class OwnRecordings(MixtureDataModule):
         """Recordings that are not trained on, and why."""
         return self.usable.skipped
 
-    def reports(self, quiet: bool) -> list[CollectionReport]:
-        """Report on the folder, and what will be used."""
+    def diagnoses(self, quiet: bool) -> list[CollectionDiagnosis]:
+        """What the doctor says of the folder, and what will be used."""
         self.recordings = None  # whatever there is now
         chosen = {"sample_rate": self.sample_rate, "datamodule.duration": self.length / self.sample_rate}
         proposed = propose(self.index, self.shortest)
         try:
             self.setup()
-            return [CollectionReport(self.index, self.usable, self.splits, proposed, chosen)]
+            return [CollectionDiagnosis(self.index, self.usable, self.splits, proposed, chosen)]
         except UserError as error:
-            return [CollectionReport(self.index, self.usable, {}, proposed, chosen, str(error))]
+            return [CollectionDiagnosis(self.index, self.usable, {}, proposed, chosen, str(error))]
 
 
 def proposals(data: str, index: str, shortest: float) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from mixit_lightning.data.mixture import LabelledAndUnlabelled
 from mixit_lightning.errors import UserError
 from mixit_lightning.streaming.cache import Cache
 from mixit_lightning.streaming.catalogue import Catalogue, Shard, read_catalogue
+from mixit_lightning.streaming.doctor import ShardDiagnosis
 from mixit_lightning.streaming.mixtures import SegmentList, SegmentMixtures, Segments
 from mixit_lightning.streaming.order import Order
-from mixit_lightning.streaming.report import ShardReport
 from mixit_lightning.streaming.storage import Storage
 
 
@@ -147,10 +147,10 @@ class Shards(MixtureDataModule):
         """Crops of what was held out."""
         return SegmentList(self.segments(split, self.order(split, LIST_SEEDS[split])), self.counts[split])
 
-    def reports(self, quiet: bool) -> list[ShardReport]:
+    def diagnoses(self, quiet: bool) -> list[ShardDiagnosis]:
         """Whether all shards are whole."""
         self.fingerprint = None  # whatever there is now
-        return [ShardReport.of(self.catalogue, self.cache, quiet)]
+        return [ShardDiagnosis.of(self.catalogue, self.cache, quiet)]
 
 
 def proposals(data: str, patience: float, max_catalogue_megabytes: float) -> dict[str, Any]:

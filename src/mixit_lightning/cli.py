@@ -139,18 +139,18 @@ def run_doctor(overrides: Sequence[str]) -> None:
     config = load_config(words)
     as_json = len(words) < len(overrides)
     datamodule = build(config.settings, "datamodule")
-    reports = datamodule.reports(quiet=as_json)
-    if reports is None:
-        reports = [examine(inventory, quiet=as_json) for inventory in datamodule.inventories()]
-    if not reports:
+    diagnoses = datamodule.diagnoses(quiet=as_json)
+    if diagnoses is None:
+        diagnoses = [examine(inventory, quiet=as_json) for inventory in datamodule.inventories()]
+    if not diagnoses:
         raise UserError(f"recipe {config.settings.recipe} generates its sounds; there are no files to look at")
     if as_json:
-        plain = [report.plain() for report in reports]
+        plain = [diagnosis.plain() for diagnosis in diagnoses]
         print(json.dumps(plain[0] if len(plain) == 1 else plain, indent=2))
     else:
-        for report in reports:
-            report.show()
-    if not all(report.healthy for report in reports):
+        for diagnosis in diagnoses:
+            diagnosis.show()
+    if not all(diagnosis.healthy for diagnosis in diagnoses):
         raise SystemExit(1)
 
 

@@ -14,7 +14,7 @@ from scipy.signal import resample_poly
 from mixit_lightning.audio.resampling import resample
 from mixit_lightning.cli import main
 from mixit_lightning.corpora.active_level import active_level
-from mixit_lightning.corpora.doctor import Diagnosis, examine
+from mixit_lightning.corpora.doctor import SetDiagnosis, examine
 from mixit_lightning.data.inventory import Finding, Inventory, Item
 
 ROOT = Path(__file__).parents[2]
@@ -454,7 +454,7 @@ def test_a_long_list_is_shortened(capsys):
     clipped = [Finding("clipping", "warning", f"{number}.wav", "is cut off", "again") for number in range(15)]
     missing = [Finding("missing", "error", f"{number}.wav", "is missing", "again") for number in range(10)]
     findings = [finding for pair in zip(clipped, missing, strict=False) for finding in pair] + clipped[10:]
-    Diagnosis(Path("set [old]"), {"tr": {"found": 3, "standard": None, "hours": 0.1}}, findings).show(limit=10)
+    SetDiagnosis(Path("set [old]"), {"tr": {"found": 3, "standard": None, "hours": 0.1}}, findings).show(limit=10)
     printed = capsys.readouterr().out
     lines = printed.splitlines()
     assert sum(line.startswith("warning: clipping: ") for line in lines) == 10

@@ -38,7 +38,7 @@ ODD_LEVEL = 6.0
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class SetDiagnosis:
     """Findings of the doctor in a set."""
 
     root: Path
@@ -87,7 +87,7 @@ class Diagnosis:
         print(f"{errors} errors, {len(self.findings) - errors} warnings")
 
 
-def examine(inventory: Inventory, *, quiet: bool = False) -> Diagnosis:
+def examine(inventory: Inventory, *, quiet: bool = False) -> SetDiagnosis:
     """Look at names, headers and all samples, with progress unless `quiet`."""
     findings = list(examine_names(inventory))
     headers: dict[Path, Header] = {}
@@ -102,7 +102,7 @@ def examine(inventory: Inventory, *, quiet: bool = False) -> Diagnosis:
         hours = sum(header.frames / header.sample_rate for header in frames) / 3600
         standard = inventory.standard_counts.get(split)
         counts[split] = {"found": len(items), "standard": standard, "hours": round(hours, 4)}
-    return Diagnosis(inventory.root, counts, findings)
+    return SetDiagnosis(inventory.root, counts, findings)
 
 
 def examine_headers(inventory: Inventory, headers: dict[Path, Header]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from .. import processes
 from ..errors import UserError
 from ..interrupts import leave_to_parent
 from .batches import DrawnBatch, EvaluationDataset, TrainingDataset, TrainingSampler
-from .inventory import Inventory, Report
+from .inventory import Diagnosis, Inventory
 from .mixture import EvaluationBatch, EvaluationMixtures, TrainingBatch, TrainingMixtures
 from .reverberation import ReverberantList, ReverberantTraining, Rooms
 
@@ -141,8 +141,8 @@ class MixtureDataModule(lightning.LightningDataModule):
         inventory = self.inventory()
         return [] if inventory is None else [inventory]
 
-    def reports(self, quiet: bool) -> Sequence[Report] | None:
-        """Reports on recordings that are not a set; None lets the doctor examine `inventories`.
+    def diagnoses(self, quiet: bool) -> Sequence[Diagnosis] | None:
+        """What the doctor says of recordings that are not a set; None lets the doctor examine `inventories`.
 
         Args:
             quiet: without progress.

@@ -55,8 +55,8 @@ def items_of_folder(split: str, folder: Path, signals: Sequence[str]) -> list[It
     ]
 
 
-class Report(Protocol):
-    """A report on recordings."""
+class Diagnosis(Protocol):
+    """What the doctor says of recordings."""
 
     @property
     def healthy(self) -> bool:

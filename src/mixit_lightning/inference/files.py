@@ -41,7 +41,7 @@ CHUNK_SAMPLES = 2**26
 MOST_SHOWN = 10
 """Files that are skipped for the same reason, of which each is printed."""
 
-Report = Callable[[float, float], None]
+OnProgress = Callable[[float, float], None]
 """Callback for progress: the separated seconds of a recording, and all of its seconds."""
 
 
@@ -76,13 +76,13 @@ def separate_files(
     separated = []
     with seconds_bar(quiet) as bar:
 
-        def report(done: float, total: float) -> None:
+        def on_progress(done: float, total: float) -> None:
             bar.update(bar.task_ids[0], completed=done, total=total)
 
         for number, (path, folder) in enumerate(folders.items(), 1):
             bar.update(bar.task_ids[0], description=f"{number}/{len(folders)} {visible(path.name)}", completed=0)
             try:
-                separated.append(separate_file(separator, path, folder, settings, report))
+                separated.append(separate_file(separator, path, folder, settings, on_progress))
             except DiskFull:
                 raise
             except FAULTS as error:
@@ -159,7 +159,7 @@ def plan(source: Path, target: Path) -> tuple[dict[Path, Path], dict[Path, str]]
 
 
 def separate_file(
-    separator: Separator, path: Path, folder: Path, settings: dict[str, Any], report: Report
+    separator: Separator, path: Path, folder: Path, settings: dict[str, Any], on_progress: OnProgress
 ) -> dict[str, Any]:
     """Separate one recording into a folder, unless that was done.
 
@@ -185,7 +185,7 @@ def separate_file(
     with filling(folder, [name + ending for name in names for ending in endings]) as partial:
         start = time.monotonic()
         with opened(path, copy=partial / DECODED) as sound:
-            found = write_outputs(separator, path, sound, partial, settings, report)
+            found = write_outputs(separator, path, sound, partial, settings, on_progress)
         took = time.monotonic() - start
         found |= {"took": round(took, 2), "real_time_factor": round(took / found["seconds"], 4)}
         write_record(partial, {"made_of": described | {"path": place}, "recording": found})
@@ -203,7 +203,7 @@ def is_finished(record: dict[str, Any], described: dict[str, Any], folder: Path)
 
 
 def write_outputs(
-    separator: Separator, path: Path, sound: Sound, folder: Path, settings: dict[str, Any], report: Report
+    separator: Separator, path: Path, sound: Sound, folder: Path, settings: dict[str, Any], on_progress: OnProgress
 ) -> dict[str, Any]:
     """Stream a recording through the separator into one file per output."""
     total, rate = sound.file.frames, sound.file.samplerate
@@ -221,7 +221,7 @@ def write_outputs(
     reader = Reader(path, sound.file, mean=mean)
     files = OutputFiles([folder / name for name in names], rate, count, kind, subtype)
     energies, peak, done = torch.zeros(len(names), dtype=torch.float64), 0.0, 0
-    report(0.0, total / rate)
+    on_progress(0.0, total / rate)
     try:
         for chunk in separator.stream(reader.read, total, rate):
             if not chunk.isfinite().all():
@@ -230,7 +230,7 @@ def write_outputs(
             energies += chunk.double().square().sum((0, 2))
             peak = max(peak, chunk.abs().max().item())
             done += chunk.shape[-1]
-            report(done / rate, total / rate)
+            on_progress(done / rate, total / rate)
     finally:
         files.close()
     files.check_whole()

@@ -1,4 +1,4 @@
-"""Report on unlabelled recordings: amount, problems, and what will be used."""
+"""The doctor on unlabelled recordings: their amount, problems, and what will be used."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +14,8 @@ from .usable import Usable
 
 
 @dataclass(frozen=True)
-class CollectionReport:
-    """Report on a folder of recordings.
+class CollectionDiagnosis:
+    """What the doctor says of a folder of recordings.
 
     Args:
         index: all recordings that were found.

@@ -1,4 +1,4 @@
-"""Report of the doctor on shards: their amount, and which of them are damaged."""
+"""The doctor on shards: their amount, and which of them are damaged."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from .catalogue import Catalogue
 
 
 @dataclass(frozen=True)
-class ShardReport:
-    """Report after reading every byte of every shard.
+class ShardDiagnosis:
+    """What the doctor says after reading every byte of every shard.
 
     Args:
         location: where they are.
@@ -25,7 +25,7 @@ class ShardReport:
     problems: Mapping[str, str]
 
     @classmethod
-    def of(cls, catalogue: Catalogue, cache: Cache, quiet: bool) -> "ShardReport":
+    def of(cls, catalogue: Catalogue, cache: Cache, quiet: bool) -> "ShardDiagnosis":
         """Compare all checksums, and read a segment of each shard; those of object storage are fetched for it."""
         problems = {}
         with ProgressBar("Reading shards", len(catalogue.shards), quiet=quiet, aside=True) as progress:

@@ -234,6 +234,17 @@ def test_a_checkpoint_of_another_network_is_refused(tiny):
         evaluate(tiny(*STEPS, "num_outputs=3", f"checkpoint={folder / 'checkpoints' / 'best.ckpt'}"))
 
 
+def test_results_replace_nothing_of_somebody_else(tiny, tmp_path):
+    folder = train(tiny(*STEPS))
+    mine = tmp_path / "mine" / "examples" / "mine.wav"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    words = [*STEPS, f"hydra.run.dir={tmp_path / 'mine'}", f"checkpoint={folder / 'checkpoints' / 'best.ckpt'}"]
+    with pytest.raises(UserError, match="examples"):
+        evaluate(tiny(*words))
+    assert [path for path in (tmp_path / "mine").rglob("*") if path.is_file()] == [mine]
+
+
 def test_evaluating_before_training_is_explained(capsys, tmp_path):
     assert main(["evaluate", *TINY, f"runs={tmp_path}"]) == 1
     message = capsys.readouterr().err

@@ -1,3 +1,4 @@
+import signal
 import sys
 
 import pytest
@@ -5,6 +6,10 @@ import pytest
 import mixit_lightning.cli  # noqa: F401 - before torch, as it says how its threads wait
 
 from .wandb_server import serving
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell starts `make test &` like this, and commands that tests start and interrupt would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

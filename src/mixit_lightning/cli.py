@@ -1,18 +1,23 @@
-"""One command, `mixit`, whose sub-commands are the way in. Heavy imports wait until a sub-command needs them."""
+"""The `mixit` command: `mixit COMMAND key=value ...` is a Hydra application over conf/COMMAND.yaml.
 
-import argparse
+Heavy imports wait until a command needs them.
+"""
+
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
 from .interrupts import Stopped, stoppable
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from .config import Config
 
 SPINS = "2000"
@@ -23,42 +28,64 @@ if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
     os.environ["GOMP_SPINCOUNT"] = SPINS  # here, as it is read when torch is imported
 
 
-def run_train(overrides: Sequence[str]) -> None:
-    """Train, evaluate the best checkpoint, write the report; launcher=slurm: have a job do it."""
-    from .config import build, load_config
-    from .processes import join, leave
+def train(settings: "DictConfig") -> float | None:
+    """Train, evaluate the best checkpoint, write the report; if stopped, run it again to resume."""
     from .training.evaluate import evaluate
-    from .training.faults import explaining
     from .training.train import train
     from .training.wandb_logger import dashboard_of
 
-    config = load_config(overrides)
-    check_separate_into(config)
-    if "_target_" in config.settings.launcher:
-        build(config.settings, "launcher", _convert_="all").submit(config, overrides)
-        return
-    with stoppable(), explaining(config.folder):
-        join(config.settings)
+    with run_of("train", settings) as config:
+        check_separate_into(config)
         with dashboard_of(config):
             train(config)
             evaluate(config)
-        if not leave():
-            return
-        show(config.folder)
-        if config.settings.get("separate_into"):
-            separate_data(config)
+        return finish_run(config, separate=True)
 
 
-def check_launcher(command: str, words: Sequence[str]) -> None:
-    """Refuse to launch what waits for its trainings, or trains nothing.
+def evaluate(settings: "DictConfig") -> float | None:
+    """Separate and score the test set with a checkpoint; write results.json, examples.csv and the report."""
+    from .training.evaluate import evaluate
 
-    Raises:
-        UserError: a word is about the launcher, and the command is another than `train`.
-    """
-    for word in words:
-        key, _, value = word.lstrip("+~").partition("=")
-        if command != "train" and key.partition(".")[0] == "launcher" and value != "here":
-            raise UserError(f"{word}: only `mixit train` submits itself; leave it out, or submit the command yourself")
+    with run_of("evaluate", settings) as config:
+        evaluate(config)
+        return finish_run(config)
+
+
+@contextmanager
+def run_of(command: str, settings: "DictConfig") -> Iterator["Config"]:
+    """The config of a run whose folder Hydra has made; where nothing comes of it, the folder goes."""
+    from hydra.core.hydra_config import HydraConfig
+
+    import lightning.pytorch  # which sets the level that is changed here
+
+    from .config import finish
+    from .processes import join
+    from .training.faults import explaining
+
+    logging.getLogger(lightning.pytorch.__name__).setLevel(logging.WARNING)
+    job = HydraConfig.get()
+    try:
+        config = finish(settings)
+        with stoppable(), explaining(config.folder):
+            join(config.settings, [command, *job.overrides.task])
+            yield config
+    except BaseException:
+        with suppress(OSError):
+            Path(job.runtime.output_dir).rmdir()
+        raise
+
+
+def finish_run(config: "Config", separate: bool = False) -> float | None:
+    """Write the report, print the figures; the metric that a sweeper of Hydra optimizes."""
+    from .processes import leave
+    from .records import read_results
+
+    if not leave():
+        return None
+    show(config.folder)
+    if separate and config.settings.get("separate_into"):
+        separate_data(config)
+    return read_results(config.folder / "results.json")["metrics"].get(config.settings.optimized_metric)
 
 
 def check_separate_into(config: "Config") -> None:
@@ -80,15 +107,14 @@ def check_separate_into(config: "Config") -> None:
 
 def separate_data(config: "Config") -> None:
     """Separate all of a run's data with its best checkpoint, and say what was of no use."""
-    from .config import build, load_described
-    from .inference.files import separate_files, show
+    from .config import build, compose_settings
+    from .inference.files import show
 
     data = Path(config.settings.data)
-    described = load_described("separate", ["checkpoint=null", "input=null", "output=null"]).separate
-    settings = {str(name): value for name, value in described.items() if name != "_target_"}
-    checkpoint = str(config.folder / "checkpoints" / "best.ckpt")
-    places = {"checkpoint": checkpoint, "input": str(data), "output": config.settings.separate_into}
-    summary = separate_files(**settings | places)
+    settings = compose_settings("separate", [])
+    settings.checkpoint = str(config.folder / "checkpoints" / "best.ckpt")
+    settings.input, settings.output = str(data), config.settings.separate_into
+    summary = described("separate", settings)
     show(summary)
     told = {entry["file"] for entry in summary["skipped"]}
     for name, why in build(config.settings, "datamodule").skipped().items():
@@ -96,48 +122,31 @@ def separate_data(config: "Config") -> None:
             print(f"not trained on {name}: {why}")
 
 
-def run_evaluate(overrides: Sequence[str]) -> None:
-    """Separate the test set with a checkpoint, write results.json, examples.csv and the report."""
-    from .config import load_config
-    from .processes import join, leave
-    from .training.evaluate import evaluate
-    from .training.faults import explaining
-
-    config = load_config(overrides)
-    with stoppable(), explaining(config.folder):
-        join(config.settings)
-        evaluate(config)
-        if leave():
-            show(config.folder)
-
-
-def run_report(overrides: Sequence[str]) -> None:
+def report(settings: "DictConfig") -> None:
     """Write the report of a run again."""
-    from .config import load_config
+    with run_of("report", settings) as config:
+        show(config.folder)
 
-    show(load_config(overrides).folder)
 
-
-def run_prepare(overrides: Sequence[str]) -> None:
+def prepare(settings: "DictConfig") -> None:
     """Make the recipe's data set from the corpora; if stopped, run it again to resume."""
-    from .config import build, load_config
+    from .config import build, finish
 
-    config = load_config(overrides, makes_data=True)
+    config = finish(settings)
     if "preparation" not in config.settings:
         raise UserError(f"recipe {config.settings.recipe} has nothing to prepare; its README says what data=PATH holds")
     build(config.settings, "preparation")
 
 
-def run_doctor(overrides: Sequence[str]) -> None:
-    """Look for everything that can be wrong with data=PATH; --json prints it for machines; status 1 on errors."""
+def doctor(settings: "DictConfig") -> None:
+    """Look for everything that can be wrong with data=PATH; json=true prints it for machines; status 1 on errors."""
     import json
 
-    from .config import build, load_config
+    from .config import build, finish
     from .corpora.doctor import examine
 
-    words = [word for word in overrides if word != "--json"]
-    config = load_config(words)
-    as_json = len(words) < len(overrides)
+    as_json = settings.pop("json")
+    config = finish(settings)
     datamodule = build(config.settings, "datamodule")
     diagnoses = datamodule.diagnoses(quiet=as_json)
     if diagnoses is None:
@@ -154,38 +163,41 @@ def run_doctor(overrides: Sequence[str]) -> None:
         raise SystemExit(1)
 
 
-def run_rooms(overrides: Sequence[str]) -> None:
+def described(name: str, settings: "DictConfig", **more: Any) -> Any:
+    """What the settings of a command describe by their `_target_`."""
+    from omegaconf import OmegaConf
+
+    from .config import build, check_values
+
+    check_values(settings)
+    return build(OmegaConf.create({name: settings}), name, **more)
+
+
+def rooms(settings: "DictConfig") -> None:
     """Simulate room impulse responses for rooms=FILE and plot them; if stopped, run it again to resume."""
-    from .config import build, load_described
     from .report.rooms import draw_bank
     from .rooms.bank import summary
 
-    settings = load_described("rooms", overrides)
-    bank = build(settings, "rooms", _convert_="all")
-    path = Path(settings.rooms.path).expanduser()
+    bank = described("rooms", settings, _convert_="all")
+    path = Path(settings.path).expanduser()
     picture = path.with_suffix(".png")
     draw_bank(bank, picture)
     print(f"{path}: {summary(bank)}\nlook: {picture}")
 
 
-def run_shard(overrides: Sequence[str]) -> None:
+def shard(settings: "DictConfig") -> None:
     """Pack data=FOLDER|LIST into shards for recipe=shards, in output=FOLDER|s3://BUCKET/PLACE; resumable."""
-    from .config import build, load_described
-
-    print(build(load_described("shard", overrides), "shard"))
+    print(described("shard", settings))
 
 
-def run_separate(overrides: Sequence[str]) -> None:
-    """Separate input=FILE|FOLDER into output=FOLDER with checkpoint=FILE; resumable; --json prints a summary."""
+def separate(settings: "DictConfig") -> None:
+    """Separate input=FILE|FOLDER into output=FOLDER with checkpoint=FILE; resumable; json=true prints a summary."""
     import json
 
-    from .config import build, load_described
     from .inference.files import show
 
-    words = [word for word in overrides if word != "--json"]
-    as_json = len(words) < len(overrides)
-    settings = load_described("separate", words)
-    summary = build(settings, "separate", quiet=as_json)
+    as_json = settings.pop("json")
+    summary = described("separate", settings, quiet=as_json)
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
@@ -194,63 +206,51 @@ def run_separate(overrides: Sequence[str]) -> None:
         raise SystemExit(1)
 
 
-def run_listen(overrides: Sequence[str]) -> None:
+def listen(settings: "DictConfig") -> None:
     """Serve a page on this machine to separate recordings with checkpoint=FILE, listen to the outputs and mix them."""
-    from .config import build, load_described
-
-    build(load_described("listen", overrides), "listen")
+    described("listen", settings)
 
 
-def run_export(overrides: Sequence[str]) -> None:
+def export(settings: "DictConfig") -> None:
     """Write checkpoint=FILE for others: output=FILE.onnx, FILE.safetensors or FOLDER/ for the Hugging Face Hub."""
-    from .config import build, load_described
-
-    print(build(load_described("export", overrides), "export"))
+    print(described("export", settings))
 
 
-def run_compare(words: Sequence[str]) -> None:
-    """Compare runs with the first: [LABEL=]FOLDER ... or rows=NAME,NAME of recipe=NAME [output=FOLDER measure=NAME]."""
+def compare(settings: "DictConfig") -> None:
+    """Compare runs with the first: names=[NAME,FOLDER,...] labels=[...], or rows=[NAME,...] of recipe=NAME."""
     from .report.comparison import compare, find_run
     from .tables.measured import measured_rows
 
-    own, words = take(words, "recipe", "runs", "output", "measure", "rows")
-    root = Path(own.get("runs", "runs"), own.get("recipe", "synthetic"))
-    target = Path(own["output"]) if "output" in own else root / "comparison"
-    parts = [word.rpartition("=") for word in words]
-    runs = [(label or Path(run).name, find_run(run, root)) for label, _, run in parts]
-    if "rows" in own:
-        runs += measured_rows(own.get("recipe", "synthetic"), own["rows"].split(","), [f"runs={root.parent}"])
+    names = listed(settings.names)
+    labels = [str(label) for label in settings.labels or (Path(name).name for name in names)]
+    if len(labels) != len(names):
+        raise UserError(f"labels: there are {len(labels)} for {len(names)} names; give one for each")
+    root = Path(settings.runs, settings.recipe)
+    runs = [(label, find_run(name, root)) for label, name in zip(labels, names, strict=True)]
+    if rows := listed(settings.rows):
+        runs += measured_rows(settings.recipe, rows, [f"runs={settings.runs}"])
     if len(runs) < 2:
-        raise UserError("compare: give two or more runs, each as FOLDER or NAME of a run of recipe=, or LABEL=FOLDER")
-    compare(runs, target, own.get("measure", "si_snri"))
+        raise UserError("compare: give two or more runs, as names=[NAME,NAME] of recipe=, folders, or rows=[NAME,NAME]")
+    target = Path(settings.output or root / "comparison")
+    compare(runs, target, settings.measure)
     print((target / "comparison.md").read_text())
     print(f"tables: {target / 'comparison.md'}, comparison.csv, comparison.png")
     print(f"look and listen: {target / 'comparison.html'}")
 
 
-def run_table(words: Sequence[str]) -> None:
-    """Print a recipe's table, published beside measured; write it as Markdown, CSV, LaTeX and HTML [output=FOLDER]."""
-    from .tables.render import markdown, measure_tables, write_tables
-
-    own, words = take(words, "recipe", "output")
-    recipe = own.get("recipe", "synthetic")
-    tables = measure_tables(recipe, words)
-    runs, _ = take(words, "runs")
-    paths = write_tables(recipe, tables, Path(own.get("output", Path(runs.get("runs", "runs"), recipe))))
-    print(markdown(recipe, tables))
-    print(", ".join(map(str, paths)))
+def table(settings: "DictConfig") -> None:
+    """Print a recipe's table, published beside measured; write it as Markdown, CSV, LaTeX and HTML."""
+    print_table(settings.recipe, settings.runs, settings.output, places())
 
 
-def run_tables(words: Sequence[str]) -> None:
+def tables(settings: "DictConfig") -> None:
     """Print the tables of all recipes, and write each as Markdown, CSV, LaTeX and HTML below runs/."""
     from .config import recipe_names
 
-    own, words = take(words, "output")
     damaged = []
     for recipe in recipe_names():
-        output = [f"output={Path(own['output'], recipe)}"] if "output" in own else []
         try:
-            run_table([f"recipe={recipe}", *output, *words])
+            print_table(recipe, settings.runs, settings.output and Path(settings.output, recipe), [])
         except UserError as error:
             damaged.append(f"{recipe}: {error}")
             print(f"# {recipe}\n\n{error}")
@@ -259,55 +259,54 @@ def run_tables(words: Sequence[str]) -> None:
         raise UserError("; ".join(damaged))
 
 
-def run_reproduce(words: Sequence[str]) -> None:
-    """Run the rows of a recipe's table that have no measured run yet [rows=NAME,NAME]; run it again to resume."""
+def print_table(recipe: str, runs: str, output: Path | str | None, words: list[str]) -> None:
+    """Print one table, and write its files."""
+    from .tables.render import markdown, measure_tables, write_tables
+
+    tables = measure_tables(recipe, [*words, f"runs={runs}"])
+    paths = write_tables(recipe, tables, Path(output or Path(runs, recipe)))
+    print(markdown(recipe, tables))
+    print(", ".join(map(str, paths)))
+
+
+def reproduce(settings: "DictConfig") -> None:
+    """Run the rows of a recipe's table that have no measured run yet, or rows=[NAME,...]; run it again to resume."""
     from .tables.reproduce import check_all, reproduce
 
-    own, words = take(words, "recipe", "rows")
-    check_all(reproduce(own.get("recipe", "synthetic"), own["rows"].split(",") if "rows" in own else None, words))
+    check_all(reproduce(settings.recipe, listed(settings.rows) or None, places()))
 
 
-def run_keep(words: Sequence[str]) -> None:
-    """Copy what was measured of a recipe's table, or of rows=NAME,NAME, into the repository: recipes/NAME/results/."""
+def keep(settings: "DictConfig") -> None:
+    """Copy what was measured of a recipe's table, or of rows=[NAME,...], into recipes/NAME/results/."""
     from .tables.keep import keep
 
-    own, words = take(words, "recipe", "rows")
-    for folder in keep(own.get("recipe", "synthetic"), own["rows"].split(",") if "rows" in own else None, words):
+    for folder in keep(settings.recipe, listed(settings.rows) or None, places()):
         print(folder)
 
 
-def run_sweep(words: Sequence[str]) -> None:
-    """Run the sweep sweep=NAME|FILE with engine=wandb|local (local is resumable), agents=N, up to count=N runs."""
-    from .sweeps.start import start_sweep
+def places() -> list[str]:
+    """The overrides of this command that go on to runs."""
+    from hydra.core.hydra_config import HydraConfig
 
-    own, words = take(words, "sweep", "engine", "agents", "count")
-    start_sweep(words, **own)
-
-
-def take(words: Sequence[str], *names: str) -> tuple[dict[str, str], list[str]]:
-    """Take the words NAME=VALUE that a command has for itself out of those that are settings."""
-    own, others = {}, []
-    for word in words:
-        name, _, value = word.partition("=")
-        if name in names:
-            own[name] = value
-        else:
-            others.append(word)
-    return own, others
+    own = ("recipe", "rows", "output", "sweep", "count", "agents")
+    return [word for word in HydraConfig.get().overrides.task if word.partition("=")[0] not in own]
 
 
-def run_dashboard(overrides: Sequence[str]) -> None:
-    """Make a Weights & Biases workspace for the recipe's runs, with what conf/dashboard.yaml lists."""
+def listed(names: Any) -> list[str]:
+    """One name or several."""
+    return [names] if isinstance(names, str) else [str(name) for name in names or []]
+
+
+def sweep(settings: "DictConfig") -> None:
+    """Run the sweep sweep=NAME|FILE, up to count=N runs, agents=N at a time; run it again to resume."""
+    raise NotImplementedError
+
+
+def dashboard(settings: "DictConfig") -> None:
+    """Make a Weights & Biases workspace for the recipe's runs."""
     from .training.wandb_workspace import make_workspace
 
-    print(f"look: {make_workspace(overrides)}")
-
-
-def run_recipes(overrides: Sequence[str]) -> None:
-    """List the recipes."""
-    from .config import recipe_names
-
-    print("\n".join(recipe_names()))
+    print(f"look: {make_workspace(settings.recipe, settings.logger)}")
 
 
 def show(folder: Path) -> None:
@@ -325,48 +324,94 @@ def show(folder: Path) -> None:
     print(f"results: {folder / 'results.json'}\nlook and listen: {page}")
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
-    "prepare": run_prepare,
-    "doctor": run_doctor,
-    "rooms": run_rooms,
-    "shard": run_shard,
-    "separate": run_separate,
-    "export": run_export,
-    "listen": run_listen,
-    "train": run_train,
-    "evaluate": run_evaluate,
-    "report": run_report,
-    "compare": run_compare,
-    "table": run_table,
-    "tables": run_tables,
-    "reproduce": run_reproduce,
-    "keep": run_keep,
-    "sweep": run_sweep,
-    "dashboard": run_dashboard,
-    "recipes": run_recipes,
+COMMANDS: dict[str, Callable[["DictConfig"], Any]] = {
+    task.__name__: task
+    for task in (
+        *(prepare, doctor, rooms, shard, separate, export, listen, train, evaluate, report, compare),
+        *(table, tables, reproduce, keep, sweep, dashboard),
+    )
 }
+
+
+def usage() -> str:
+    """All commands."""
+    lines = [f"  {name:<10} {(task.__doc__ or '').strip()}" for name, task in COMMANDS.items()]
+    return "\n".join(
+        [
+            "mixit COMMAND recipe=NAME key=value ...",
+            "",
+            *lines,
+            "  recipes    List the recipes.",
+            "",
+            "mixit COMMAND --help lists its settings; conf/COMMAND.yaml says what they are.",
+        ]
+    )
+
+
+def run_hydra(command: str, words: Sequence[str]) -> None:
+    """Run a command as the Hydra application over conf/COMMAND.yaml.
+
+    Raises:
+        UserError: a mistake, explained.
+    """
+    import hydra
+
+    from .config import CONF, as_typed, compose_settings, resolving
+
+    if not (CONF / "train.yaml").is_file():
+        raise UserError(f"{CONF}: not there; install from a checkout with `pip install -e .`")
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # lets errors through, to be explained below
+    many = bool({"-m", "--multirun"} & set(words))
+    words = ["json=true" if word == "--json" else word if many else as_typed(word) for word in words]
+
+    def task(settings: "DictConfig") -> Any:
+        try:
+            with resolving():  # which also has a job of SLURM's import what resolves its settings
+                return COMMANDS[command](settings)
+        except UserError as error:
+            if many:  # the other jobs shall run
+                raise
+            raise Explained(str(error)) from error
+
+    earlier, sys.argv = sys.argv, [sys.argv[0], *words]
+    try:
+        with resolving():
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=command)(task)()
+    except Explained as explained:
+        raise UserError(str(explained)) from explained
+    except UserError:
+        raise
+    except Exception:
+        compose_settings(command, [word for word in words if "=" in word and not word.startswith("-")])
+        raise
+    finally:
+        sys.argv = earlier
+
+
+class Explained(BaseException):
+    """A mistake on its way through Hydra, which would print more than the message."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `mixit COMMAND recipe=NAME key=value ...`; the exit status is 1 for mistakes that the message explains."""
-    parser = argparse.ArgumentParser(prog="mixit", description="Train, evaluate and look at separators.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, function in COMMANDS.items():
-        help_text = (function.__doc__ or "").strip()
-        command = commands.add_parser(name, help=help_text, description=help_text)
-        words = ("LABEL=FOLDER", "runs") if name == "compare" else ("recipe=NAME key=value", "see conf/ and recipes/")
-        command.add_argument("settings", nargs="*", metavar=words[0], help=words[1])
-    for name, what in (("doctor", "findings"), ("separate", "a summary")):
-        commands.choices[name].add_argument("--json", action="store_true", help=f"print {what} as JSON")
-    given = sys.argv[1:] if arguments is None else arguments
-    # argparse takes no settings behind an option
-    parsed = parser.parse_args(sorted(given, key=lambda word: word == "--json"))
-    settings = parsed.settings + (["--json"] if getattr(parsed, "json", False) else [])
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    command, *words = words
+    if command == "recipes":
+        from .config import recipe_names
+
+        print("\n".join(recipe_names()))
+        return 0
+    if command not in COMMANDS:
+        print(f"mixit: {command}: there is no such command; there are: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
     warnings.filterwarnings("ignore", module="(lightning|torchmetrics|asteroid|torch)")
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
-        check_launcher(parsed.command, settings)
-        COMMANDS[parsed.command](settings)
+        run_hydra(command, words)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except UserError as error:
         print(f"mixit: {error}", file=sys.stderr)
         return 1

@@ -1,30 +1,33 @@
-"""From a command line to a resolved config: Hydra composes, this file finds recipes and explains mistakes."""
+"""From settings to a run: Hydra composes conf/; this file names the run, makes paths absolute and explains mistakes."""
 
 import difflib
 import json
-import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from .errors import UserError
-from .reading import read_yaml
 from .run import look_up, read_config, run_name
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: `conf/` and `recipes/` stand there."""
+
+CONF = ROOT / "conf"
 
 PATHS = ("rooms", "labelled_data", "warm_start")
 """Settings that are files or folders besides the data root; absolute, wherever they were given from."""
@@ -35,8 +38,8 @@ PLACES = ("data", *PATHS)
 TAKEN_AS_TYPED = frozenset(
     (
         *PLACES,
-        *("runs", "checkpoint", "separate_into", "input", "output", "path", "index", "datamodule.index"),
-        *("datamodule.cache", "logger.save_dir", "hydra.run.dir"),
+        *("runs", "folder", "checkpoint", "separate_into", "input", "output", "path", "index", "datamodule.index"),
+        *("datamodule.cache", "logger.save_dir", "hydra.run.dir", "sweep"),
         *("wsj0", "lists", "librispeech", "wham", "metadata", "noise", "test_noise"),
         *("unlabelled", "backgrounds", "foregrounds"),
     )
@@ -46,8 +49,9 @@ TAKEN_AS_TYPED = frozenset(
 NOT_PART_OF_A_RUN = (
     "checkpoint",
     "runs",
+    "folder",
     "logger",
-    "launcher",
+    "optimized_metric",
     "trainer.enable_progress_bar",
     "trainer.compile",
     "trainer.devices",
@@ -62,45 +66,19 @@ NOT_PART_OF_A_RUN = (
 )
 """Settings that change where a run is, how it is shown and how fast it is, not what it computes; nor its name."""
 
-
-MISTAKES = (
-    HydraException,
-    OmegaConfBaseException,
-    YAMLError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    OSError,
-    RecursionError,
-    AssertionError,
-)
-"""What Hydra and OmegaConf raise over files and words that make no sense; the first two are meant to be read."""
-
-VALUES = {"runs": str, "selection": str, "needs_data": bool}
-GROUPS = (
-    "separator",
-    "objective",
-    "optimizer",
-    "schedule",
-    "trainer",
-    "callbacks",
-    "logger",
-    "launcher",
-    "scoring",
-    "datamodule",
-)
-"""Settings that every run needs, and those of them that are groups."""
-
-RUN_FOLDER = "hydra.run.dir"
-"""Setting of Hydra's, for the folder of a run."""
+MISTAKES = (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError, AttributeError, OSError)
+"""What Hydra and OmegaConf raise over files and overrides that make no sense."""
 
 PROPOSED = "proposed"
 """Value of a setting that a recipe's `proposals` is asked for."""
 
+# So that `_target_: synthetic.Synthetic` is found.
+sys.path += [str(path) for path in sorted((ROOT / "recipes").glob("*/")) if str(path) not in sys.path]
+
 
 @dataclass(frozen=True)
 class Config:
-    """A composed config and the run folder that belongs to it."""
+    """A run's resolved settings and its folder."""
 
     settings: DictConfig
     folder: Path
@@ -141,104 +119,102 @@ def build(settings: DictConfig, key: str, **more: Any) -> Any:
 
 
 def recipe_names() -> list[str]:
-    """All recipes: the folders of `recipes/` that hold settings."""
-    return sorted(path.parent.name for path in (ROOT / "recipes").glob("*/settings.yaml"))
+    """All recipes."""
+    return sorted(path.stem for path in CONF.glob("recipe/*.yaml"))
 
 
-def load_config(arguments: Iterable[str], *, makes_data: bool = False) -> Config:
-    """Compose `recipe=NAME key=value ...`.
+def load_config(words: Iterable[str], command: str = "train") -> Config:
+    """The config of a run, for programs; `mixit train recipe=NAME key=value ...` has the same.
 
     Args:
-        arguments: the words.
-        makes_data: whether the data root is still to be made.
+        words: `recipe=NAME key=value ...`.
+        command: the file of conf/ that they are composed with.
 
     Raises:
-        UserError: a recipe, key or value that does not exist, with the nearest that does; no data root where the
+        UserError: an override of something that does not exist, with the nearest that does; no data root where the
             recipe needs one.
     """
-    check_checkout()
-    overrides = parse(arguments)
-    recipe = take_recipe(overrides)
-    check_read(overrides, recipe)
-    own_folder = [str(override.value()) for override in overrides if override.key_or_group == RUN_FOLDER]
-    texts = [override.input_line or "" for override in overrides]
-    settings = compose_settings(recipe, texts, overrides)
-    chosen = settings.hydra.runtime.choices
+    earlier = HydraConfig.instance().cfg
+    settings = checked(command, words)
+    HydraConfig.instance().set_config(settings)
+    try:
+        return finish(without_hydra(settings))
+    finally:
+        HydraConfig.instance().cfg = earlier
+
+
+def compose_settings(command: str, words: Iterable[str]) -> DictConfig:
+    """Compose conf/COMMAND.yaml with `key=value ...`, not resolved yet.
+
+    Raises:
+        UserError: what is wrong with a word or file.
+    """
+    return without_hydra(checked(command, words))
+
+
+def without_hydra(settings: DictConfig) -> DictConfig:
+    """A config that can be changed, without Hydra's own settings."""
     OmegaConf.set_struct(settings, False)
-    del settings.hydra
-    check_kinds(settings)
-    settings.recipe = recipe
-    settings.data = data_root(settings, recipe, makes_data)
+    return OmegaConf.masked_copy(settings, [key for key in map(str, settings) if key != "hydra"])
+
+
+def checked(command: str, words: Iterable[str]) -> DictConfig:
+    """What Hydra composes.
+
+    Raises:
+        UserError: what is wrong with a word or file.
+    """
+    texts = [as_typed(word) for word in words]
+    overrides = parse(texts)
+    try:
+        return composed(command, texts)
+    except MISTAKES as error:
+        raise explain(command, overrides, error) from error
+
+
+def composed(command: str, texts: list[str]) -> DictConfig:
+    """What Hydra composes, its own settings included, or its error."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(command, overrides=texts, return_hydra_config=True)
+
+
+def finish(settings: DictConfig) -> Config:
+    """The config of a run from what Hydra composed: paths absolute, proposals made, everything resolved.
+
+    Raises:
+        UserError: a value is missing or cannot be resolved; no data root where the recipe needs one.
+    """
+    hydra = HydraConfig.get()
+    OmegaConf.set_struct(settings, False)
+    check_values(settings)
+    with resolving():
+        folder = Path(hydra.sweep.dir, hydra.sweep.subdir) if hydra.mode == RunMode.MULTIRUN else Path(hydra.run.dir)
+        settings.recipe, settings.run, settings.data = settings.recipe, settings.run, data_root(settings)
+        settings.folder = str(folder)
     if not (isinstance(settings.seed, int) and 0 <= settings.seed < 2**32):
         raise UserError(f"seed={settings.seed}: must be a whole number from 0 to 4294967295")
-    check_values(settings)
     for key in PATHS:
         if settings.get(key) is not None:
-            settings[key] = str(Path(str(settings[key])).expanduser().resolve())
-    name = run_name(chosen.objective, recipe, chosen.separator, defining(overrides, settings))
-    settings.run = name
-    folder = Path(own_folder[-1]).expanduser() if own_folder else Path(settings.runs) / recipe / name
-    # So that `_target_: speech_folder.SpeechFolder` is found, and recipes that change another one's settings find its.
-    modules = [str(ROOT / "recipes" / recipe) for recipe in recipe_names()]
-    sys.path[:0] = [path for path in modules if path not in sys.path]
+            settings[key] = absolute(settings[key])
     take_proposals(settings, folder)
-    try:
+    with resolving():
         OmegaConf.resolve(settings)
-    except OmegaConfBaseException as error:
-        # A resolver of ours explains itself.
-        reason = first_line(error).removeprefix("UserError raised while resolving interpolation: ")
-        raise UserError(f"{unresolved(settings)}: {reason}" if reason == first_line(error) else reason) from error
     return Config(settings, folder)
 
 
-def check_read(overrides: list[Override], recipe: str) -> None:
-    """Refuse settings that nothing would read.
+@contextmanager
+def resolving() -> Iterator[None]:
+    """Explain values that cannot be resolved.
 
     Raises:
-        UserError: one is Hydra's own, or was added beside the groups.
+        UserError: with the key, or as a resolver of ours explains itself.
     """
-    for override in overrides:
-        key = override.key_or_group
-        if re.split(r"[./]", key)[0] == "hydra" and key != RUN_FOLDER:
-            raise UserError(
-                f"{override.input_line}: is not used here; runs=FOLDER says where runs go, {RUN_FOLDER}=FOLDER where "
-                "this one goes"
-            )
-        groups = [ROOT / "conf" / key, ROOT / "recipes" / recipe / key]
-        if override.is_add() and "." not in key and not any(group.is_dir() for group in groups):
-            raise UserError(
-                f"{override.input_line}: nothing reads {key}; what can be added belongs to a group, such as "
-                "+trainer.max_time=00:12:00:00"
-            )
-
-
-def unresolved(settings: DictConfig) -> str:
-    """The first key that cannot be resolved."""
-    for key in keys(settings):
-        try:
-            value = OmegaConf.select(settings, key)
-        except OmegaConfBaseException:
-            return key
-        if isinstance(value, dict | list):  # which only a resolver gives, and no setting can hold
-            return key
-    return "settings"
-
-
-def check_kinds(settings: DictConfig) -> None:
-    """Refuse a config that lacks what every run needs, or has something else in its place.
-
-    Raises:
-        UserError: with the key.
-    """
-    for key in (*VALUES, *GROUPS, "data", "seed"):
-        if key not in settings:
-            raise UserError(f"{key}: is missing; every run needs it")
-    for key, kind in VALUES.items():
-        if not isinstance(settings[key], kind):
-            raise UserError(f"{key}={settings[key]}: is not what it should be, a {kind.__name__}")
-    for key in GROUPS:
-        if not OmegaConf.is_missing(settings, key) and not OmegaConf.is_dict(settings[key]):
-            raise UserError(f"{key}={settings[key]}: must be settings, key by key")
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        reason = first_line(error).removeprefix("UserError raised while resolving interpolation: ")
+        key = f"{error.full_key}: " if error.full_key and reason == first_line(error) else ""
+        raise UserError(key + reason) from error
 
 
 def take_proposals(settings: DictConfig, folder: Path) -> None:
@@ -256,8 +232,6 @@ def take_proposals(settings: DictConfig, folder: Path) -> None:
             value = look_up(earlier, key) if earlier else proposed.get(key)
             if value is None:
                 raise UserError(f"{key}={PROPOSED}: nobody proposes it; give a value")
-            if earlier and not (isinstance(value, int | float | str) and "${" not in str(value)):
-                raise UserError(f"{path}: {key} is no value that was proposed; move the folder away")
             OmegaConf.update(settings, key, value)
     settings.pop("proposals", None)
 
@@ -269,33 +243,6 @@ def plainly(settings: DictConfig, key: str) -> Any:
     return None if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name) else node[name]
 
 
-def check_checkout() -> None:
-    """Refuse to run without the files of the checkout.
-
-    Raises:
-        UserError: they are not there.
-    """
-    if not (ROOT / "conf" / "config.yaml").is_file():
-        raise UserError(f"{ROOT}: no conf/config.yaml there; install from a checkout with `pip install -e .`")
-
-
-def load_described(name: str, arguments: Iterable[str]) -> DictConfig:
-    """Compose conf/NAME.yaml, which describes what one command makes, and `key=value ...`.
-
-    Raises:
-        UserError: a key that does not exist, with the nearest that does, or one without a value.
-    """
-    check_checkout()
-    overrides = parse(arguments)
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        try:
-            settings = compose(name, overrides=[override.input_line or "" for override in overrides])
-        except MISTAKES as error:
-            raise explain("", overrides, list(keys(compose(name))), error) from error
-    check_values(settings)
-    return OmegaConf.create({name: settings})
-
-
 def check_values(settings: DictConfig) -> None:
     """Refuse a config in which something has no value.
 
@@ -305,6 +252,56 @@ def check_values(settings: DictConfig) -> None:
     for key in map(str, settings):
         if OmegaConf.is_missing(settings, key):
             raise UserError(f"{key}: has no value; give {key}=VALUE")
+
+
+def run_name_of(*, _root_: DictConfig) -> str:
+    """The resolver of `run`."""
+    hydra = HydraConfig.get()
+    objective, recipe, separator = (hydra.runtime.choices[group] for group in ("objective", "recipe", "separator"))
+    return run_name(objective, recipe, separator, defining(parse(hydra.overrides.task), _root_))
+
+
+def defining(overrides: list[Override], settings: DictConfig) -> list[str]:
+    """The overrides that make a run another one, and its files and folders."""
+    texts = [
+        f"{override.key_or_group}={override.get_value_element_as_str()}"
+        for override in overrides
+        if override.key_or_group not in ("recipe", "data", "objective", "separator", "trainer", *PATHS)
+        and not any(f"{override.key_or_group}.".startswith(f"{key}.") for key in NOT_PART_OF_A_RUN)
+    ]
+    paths = {"data": data_root(settings)} | {key: settings.get(key) for key in PATHS}
+    return [*texts, *(f"{key}={absolute(path)}" for key, path in paths.items() if path)]
+
+
+def data_variable() -> str:
+    """The environment variable that says where the recipe's data are; the resolver of the same name."""
+    return variable_of(HydraConfig.get().runtime.choices["recipe"])
+
+
+def variable_of(recipe: str) -> str:
+    """The environment variable that says where a recipe's data are."""
+    return f"{recipe.upper().replace('-', '_')}_DATA"
+
+
+def data_root(settings: DictConfig) -> str | None:
+    """Absolute data root; places such as s3://... stay as they are.
+
+    Raises:
+        UserError: the recipe needs one and there is none.
+    """
+    if not settings.needs_data:
+        return None
+    if settings.data is None:
+        recipe = settings.recipe
+        raise UserError(
+            f"recipe {recipe} needs recordings: give data=PATH or set {variable_of(recipe)}; its README says which"
+        )
+    return absolute(settings.data)
+
+
+def absolute(path: Any) -> str:
+    """An absolute path; places such as s3://... stay as they are."""
+    return str(path) if "://" in str(path) else str(Path(str(path)).expanduser().resolve())
 
 
 def datamodules_of(recipes: DictConfig, shared: DictConfig) -> DictConfig:
@@ -337,17 +334,22 @@ def words_of(settings: DictConfig, prefix: str = "") -> Iterator[str]:
             yield from words_of(settings[key], f"{prefix}{key}.")
         else:
             value = OmegaConf.to_container(settings[key]) if OmegaConf.is_list(settings[key]) else settings[key]
-            yield f"{prefix}{key}={json.dumps(value, ensure_ascii=False)}"
+            yield f"{prefix}{key}={value if key == 'recipe' else json.dumps(value, ensure_ascii=False)}"
 
 
-OmegaConf.register_new_resolver("datamodules_of", datamodules_of, replace=True)
+for resolver in (datamodules_of, data_variable):
+    OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
+OmegaConf.register_new_resolver("run_name", run_name_of, replace=True)
 
 
-def parse(arguments: Iterable[str]) -> list[Override]:
-    """Read `key=value` words."""
-    words = list(map(as_typed, arguments))
+def parse(words: Sequence[str]) -> list[Override]:
+    """Read `key=value` words.
+
+    Raises:
+        UserError: one is none.
+    """
     try:
-        return OverridesParser.create().parse_overrides(words)
+        return OverridesParser.create().parse_overrides(list(words))
     except HydraException as error:
         raise UserError(f"{first_line(error)}; settings are written key=value") from error
 
@@ -357,79 +359,45 @@ def as_typed(word: str) -> str:
     key, _, value = word.partition("=")
     if key.lstrip("+") not in TAKEN_AS_TYPED or value == "null":
         return word
+    if value.startswith("~"):  # which shells leave where it stands behind key=
+        value = str(Path(value).expanduser())
     try:
-        read = OverridesParser.create().parse_override(word).value()
+        read = OverridesParser.create().parse_override(f"{key}={value}").value()
         if read == value or (isinstance(read, str) and value[0] in "'\""):  # in quotes already
-            return word
+            return f"{key}={value}"
     except HydraException:
         pass
     return f"{key}={QuotedString(value, Quote.single).with_quotes()}"
 
 
-def take_recipe(overrides: list[Override]) -> str:
-    """Take `recipe=NAME` out of the overrides; the default recipe needs no data."""
-    named = [override for override in overrides if override.key_or_group == "recipe"]
-    for override in named:
-        overrides.remove(override)
-    recipe = str(named[-1].value()) if named else "synthetic"
-    if recipe not in recipe_names():
-        raise UserError(f"recipe={recipe} does not exist{nearest(recipe, recipe_names())}")
-    return recipe
-
-
-def compose_settings(recipe: str, texts: list[str], overrides: list[Override]) -> DictConfig:
-    """Let Hydra compose; where it cannot, say which word is wrong."""
-    recipes = ROOT / "recipes"
-    base = [f"hydra.searchpath=['file://{recipes / recipe}','file://{recipes}']"]
-    try:
-        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            return compose("config", overrides=[*base, *texts], return_hydra_config=True)
-    except MISTAKES as error:
-        check_files(recipe)
-        try:
-            with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-                known = list(keys(compose("config", overrides=base)))
-        except MISTAKES:  # nor does it without any words
-            raise UserError(f"{recipes / recipe / 'settings.yaml'}: {first_line(error)}") from error
-        raise explain(recipe, overrides, known, error) from error
-
-
-def check_files(recipe: str) -> None:
-    """Refuse files of settings that are none; for where composing them has failed.
-
-    Raises:
-        UserError: with the file.
-    """
-    for path in files_of_settings(ROOT, recipe):
-        content = read_yaml(path)
-        if content is not None and not (isinstance(content, dict) and all(isinstance(key, str) for key in content)):
-            raise UserError(f"{path}: must hold settings, key by key")
-
-
-def files_of_settings(root: Path, recipe: str = "*") -> list[Path]:
-    """Files of `conf/` and of recipes; not those that were copied from runs."""
-    files = [*root.glob("conf/**/*.yaml"), *root.glob(f"recipes/{recipe}/**/*.yaml")]
-    return [path for path in files if "results" not in path.relative_to(root).parts]
-
-
-def explain(recipe: str, overrides: list[Override], known: list[str], error: Exception) -> UserError:
-    """Say which override names a group option or a key that does not exist."""
+def explain(command: str, overrides: list[Override], error: Exception) -> UserError:
+    """Say which override names an option or a key that does not exist, and the nearest that does."""
+    chosen, others = [], []
     for override in overrides:
         name, value = override.key_or_group, override.value()
-        if name == "sweep":  # a folder of conf/ that is no group
-            return UserError(f"{override.input_line}: there is no such key; `mixit sweep` takes it")
-        groups = [ROOT / "conf" / name, ROOT / "recipes" / recipe / name]
-        options = sorted(path.stem for group in groups for path in group.glob("*.yaml"))
-        if any(group.is_dir() for group in groups):
-            if value not in options:
-                return UserError(f"{override.input_line}: there is no such {name}{nearest(str(value), options)}")
-        elif override.key_or_group not in known and not override.is_add():
+        options = sorted(path.stem for path in (CONF / name).glob("*.yaml"))
+        if not options or name.startswith("hydra"):
+            others.append(override)
+        elif value is None or value in options or name not in groups_of(command):
+            chosen.append(override.input_line or "")
+        else:
+            return UserError(f"{override.input_line}: there is no such {name}{nearest(str(value), options)}")
+    try:
+        known = list(keys(composed(command, chosen)))
+    except MISTAKES as worse:  # nor does it without the other words
+        return UserError(all_lines(worse))
+    for override in others:
+        name = override.key_or_group
+        if name not in known and not override.is_add():
             group = name.partition(".")[0]
-            added = (
-                f" To add a key that {group} takes besides: +{name}={value}" if "." in name and group in GROUPS else ""
-            )
+            added = f" To add a key that {group} takes besides: +{name}=VALUE" if "." in name and group in known else ""
             return UserError(f"{override.input_line}: there is no such key{nearest(name, known)}{added}")
-    return UserError(first_line(error))
+    return UserError(all_lines(error))
+
+
+def groups_of(command: str) -> list[str]:
+    """Groups that a command's config chooses from."""
+    return list(composed(command, []).hydra.runtime.choices)
 
 
 def nearest(word: str, options: list[str]) -> str:
@@ -441,7 +409,7 @@ def nearest(word: str, options: list[str]) -> str:
         return f"; did you mean {close[0]}?"
     if not options:
         return "; there are none"
-    return f"; there are: {', '.join(options)}" if len(options) < 30 else "; see conf/ and the recipe's settings.yaml"
+    return f"; there are: {', '.join(options)}" if len(options) < 30 else "; see --cfg job"
 
 
 def keys(settings: Any, prefix: str = "") -> Iterator[str]:
@@ -453,42 +421,11 @@ def keys(settings: Any, prefix: str = "") -> Iterator[str]:
                 yield from keys(settings[name], f"{prefix}{name}.")
 
 
-def data_variable(recipe: str) -> str:
-    """The environment variable that says where a recipe's data are."""
-    return f"{recipe.upper().replace('-', '_')}_DATA"
-
-
-def data_root(settings: DictConfig, recipe: str, makes_data: bool) -> str | None:
-    """Absolute data root from `data=` or the recipe's environment variable; places such as s3://... stay as they are.
-
-    Raises:
-        UserError: the recipe needs one and there is none, or it is not a folder.
-    """
-    variable = data_variable(recipe)
-    given = settings.data if settings.data is not None else os.environ.get(variable)
-    if not settings.needs_data:
-        return None
-    if given is None:
-        raise UserError(f"recipe {recipe} needs recordings: give data=PATH or set {variable}; its README says which")
-    if "://" in str(given):
-        return str(given)
-    path = Path(str(given)).expanduser().resolve()
-    if not path.is_dir() and not makes_data:
-        raise UserError(f"data={given}: no such folder")
-    return str(path)
-
-
-def defining(overrides: list[Override], settings: DictConfig) -> list[str]:
-    """The overrides that make a run another one, and its files and folders."""
-    texts = [
-        f"{override.key_or_group}={override.get_value_element_as_str()}"
-        for override in overrides
-        if override.key_or_group not in ("data", "objective", "separator", "trainer", RUN_FOLDER, *PATHS)
-        and not any(f"{override.key_or_group}.".startswith(f"{key}.") for key in NOT_PART_OF_A_RUN)
-    ]
-    return [*texts, *(f"{key}={settings[key]}" for key in ("data", *PATHS) if settings.get(key))]
-
-
 def first_line(error: Exception) -> str:
     """The first line of a message that has something in it."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def all_lines(error: Exception) -> str:
+    """A message in one line: the place in a file comes late in those of YAML."""
+    return re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__

@@ -1,33 +1,30 @@
 """The processes of one training: Lightning starts them on one machine, torchrun or srun on several."""
 
 import os
-import subprocess
 import sys
-import threading
-import time
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any, NamedTuple
 
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 from torch import Tensor, distributed
 
 from .config import first_line
 from .errors import UserError
-from .interrupts import say
-
-GRACE = 10.0
-"""Seconds in which a process finds out by itself that another has died, and can say more about it."""
 
 
-def join(settings: DictConfig) -> None:
-    """Start the other processes that `trainer=ddp` asks for, or meet those that torchrun or srun started.
+def join(settings: DictConfig, command: Sequence[str]) -> None:
+    """Prepare for one of several processes, each of which runs the same command; all but the first are silent.
 
-    Each runs the same command. From here on all of them but the first are silent, errors apart.
+    With `trainer=ddp` Lightning starts the others on one machine; on several machines torchrun or srun start all.
+
+    Args:
+        settings: of the run; the number of processes is put into them.
+        command: with which Lightning starts the others, without the program.
 
     Raises:
-        UserError: there are several processes, but not `trainer=ddp`; or they could not meet.
+        UserError: there are several processes, but not `trainer=ddp`.
     """
     started = started_processes()
     if "strategy" not in settings.trainer:
@@ -39,39 +36,9 @@ def join(settings: DictConfig) -> None:
         return
     if started:
         started.put_into(settings)
-    from lightning.fabric import Fabric
-    from lightning.fabric.strategies import DDPStrategy
-    from lightning.fabric.strategies.launchers import subprocess_script
-
-    subprocess_script._launch_process_observer = watch  # type: ignore[assignment] # Lightning's kills without a word
-    timeout = timedelta(seconds=settings.trainer.strategy.timeout.seconds)
-    layout: dict[str, Any] = {name: settings.trainer[name] for name in ("accelerator", "devices", "num_nodes")}
-    try:
-        Fabric(strategy=DDPStrategy(timeout=timeout), plugins=environment(), **layout).launch()
-    except (RuntimeError, ValueError) as error:
-        raise UserError(f"trainer=ddp: the processes could not meet ({first_line(error)})") from error
+    sys.argv[1:] = command
     if rank():
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for as long as the process lives
-
-
-def watch(others: "Sequence[subprocess.Popen[bytes]]") -> None:
-    """End this process where one that it started has died, as it may wait for that one for long."""
-
-    def look() -> None:
-        while not any(statuses := [other.poll() for other in others]):
-            if None not in statuses:
-                return
-            time.sleep(1)
-        time.sleep(GRACE)
-        say(
-            "mixit: another process of this training has ended; see its message; run the same "
-            "command again to resume from the last checkpoint"
-        )
-        for other in others:
-            other.kill()
-        os._exit(1)
-
-    threading.Thread(target=look, daemon=True).start()
 
 
 def leave() -> bool:
@@ -127,7 +94,7 @@ def started_processes() -> Started | None:
 
 
 def environment() -> list[Any]:
-    """The plugin for processes that srun started: requeueing is the job's, see `launcher=slurm`.
+    """The plugin for processes that srun started: requeueing is the job's.
 
     Raises:
         UserError: srun was not told how many go on each machine.
@@ -148,19 +115,13 @@ def together() -> bool:
 
 
 def rank() -> int:
-    """Number of this process."""
-    return distributed.get_rank() if together() else 0
+    """Number of this process; before they have met, as whoever started them says."""
+    return distributed.get_rank() if together() else getattr(rank_zero_only, "rank", 0)
 
 
 def count() -> int:
     """Number of processes."""
     return distributed.get_world_size() if together() else 1
-
-
-def wait() -> None:
-    """Wait for the other processes."""
-    if together():
-        distributed.barrier()
 
 
 def summed(values: Tensor) -> Tensor:

@@ -193,6 +193,19 @@ class MixtureDataModule(lightning.LightningDataModule):
             repeated=self.repeated_batches,
         )
 
+    def check_processes(self, count: int) -> None:
+        """Refuse a number of processes before they start.
+
+        Raises:
+            UserError: they cannot share a batch evenly, or not all would have a batch of the validation list, and
+                Lightning would let them wait.
+        """
+        TrainingSampler(self.batch_size, self.labelled_share, self.steps_per_epoch, self.seed, world_size=count)
+        if (mixtures := len(self.evaluation["valid"])) < count:
+            raise UserError(
+                f"{count} processes cannot share {mixtures} mixtures of validation; take fewer, or more mixtures"
+            )
+
     def val_dataloader(self) -> DataLoader[EvaluationBatch]:
         """The validation list."""
         return self.evaluation_dataloader("valid", self.fair_batch_size(self.evaluation["valid"]))

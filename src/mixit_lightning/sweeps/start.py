@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..config import PATHS, data_variable, load_config
+from ..config import PATHS, load_config, variable_of
 from ..errors import UserError
 from .file import check_words, default_words, key_of, read_sweep, with_words
 
@@ -48,7 +48,7 @@ def start_sweep(
         for word in words:
             if key_of(word) in ("data", *PATHS):
                 advice = (
-                    f"; where that differs, set {data_variable(settings.recipe)} instead" if "data=" in word else ""
+                    f"; where that differs, set {variable_of(settings.recipe)} instead" if "data=" in word else ""
                 )
                 print(f"{word} is part of the sweep's command and must hold on every machine that joins{advice}")
         # W&B's agent looks for `mixit`, which stands beside this Python, environment activated or not.

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..config import PLACES, ROOT, data_variable, load_config, parse
+from ..config import PLACES, ROOT, load_config, parse, variable_of
 from ..errors import UserError
 from ..files import replacing
 from ..reading import read_yaml
@@ -191,7 +191,7 @@ class Measured:
     def missing(self, row: Row, wanted: dict[str, Any]) -> str:
         """What has to be given before the row can be run."""
         places = {key: word.partition("=")[2] for key, word in self.given.items()}
-        if variable := os.environ.get(data_variable(self.recipe)):
+        if variable := os.environ.get(variable_of(self.recipe)):
             places.setdefault("data", variable)
         needs = [*(["data"] if wanted.get("data") else []), *row.needs]
         lacking = [f"{key}=PATH" for key in needs if key not in places]

@@ -109,7 +109,7 @@ def places_of(measured: Measured, table: Table, row: Row, seed: int) -> list[str
 
 def run_train(words: Sequence[str], log: Path) -> int:
     """Run `mixit train` in a process of its own; its output is shown and logged. Returns the exit status."""
-    command = [sys.executable, "-m", "mixit_lightning.cli", "train", "launcher=here", *words]
+    command = [sys.executable, "-m", "mixit_lightning.cli", "train", *words]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.with_suffix(".lock").open("w") as held:
         # The training holds the lock as long as it lives, even if this process is killed.

@@ -57,7 +57,7 @@ def write_results(config: Config) -> None:
     domains = datamodule.domains()
     scored = {}
     for name, domain in domains.items():
-        trainer.test(module, dataloaders=domain.test_dataloader(), verbose=False)
+        trainer.test(module, datamodule=domain, verbose=False)
         scored[name] = module.test_results
     first, *others = domains
     rows, metrics = scored[first]

@@ -58,26 +58,13 @@ def fit(config: Config, dashboard: Dashboard | None) -> Path:
     for inventory in datamodule.inventories():
         consult(inventory)
     module = build_module(settings)
-    sampler = datamodule.training_sampler()  # refuses what processes cannot share
     check_accumulation(settings, datamodule.steps_per_epoch)
-    check_validation(datamodule)
     checkpoints = config.folder / "checkpoints"
     last = newest_checkpoint(checkpoints)
     if settings.warm_start and last is None:
         source = Path(settings.warm_start).expanduser()
         print(f"starting from {source}: {module.start_from(load_checkpoint(source)['state_dict'], source)}")
-    if processes.rank() == 0:
-        open_run(config.folder, config.plain())
-    processes.wait()
-
     curves = CurvesLogger(config.folder / "metrics.csv", lambda: module.global_step)
-    if last is not None and (config.folder / TRAINING_RECORD).exists():
-        print(f"{config.folder}: this run is finished; move the folder away to train it again")
-        return config.folder
-    if last is not None and last.name == PREVIOUS and processes.rank() == 0:
-        set_aside(checkpoints / LAST)  # or the next checkpoint would take the name of the only good one to it
-    steps = load_checkpoint(last).get("global_step", 0) if last is not None else 0
-    curves.rewind(steps)
     loggers: list[Logger] = [curves]
     if dashboard is not None:
         dashboard.curves = curves
@@ -85,6 +72,16 @@ def fit(config: Config, dashboard: Dashboard | None) -> Path:
     elif not has_dashboard(config):  # whose first process speaks for all
         loggers += parts_of(settings, "logger")
     trainer = build_trainer(config, loggers, origin)
+    datamodule.check_processes(trainer.world_size)
+    if processes.rank() == 0:
+        open_run(config.folder, config.plain())
+    if last is not None and (config.folder / TRAINING_RECORD).exists():
+        print(f"{config.folder}: this run is finished; move the folder away to train it again")
+        return config.folder
+    if last is not None and last.name == PREVIOUS and processes.rank() == 0:
+        set_aside(checkpoints / LAST)  # or the next checkpoint would take the name of the only good one to it
+    steps = load_checkpoint(last).get("global_step", 0) if last is not None else 0
+    curves.rewind(steps)
     try:
         with explaining(config.folder), REQUEST.deferred():
             trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
@@ -100,7 +97,7 @@ def fit(config: Config, dashboard: Dashboard | None) -> Path:
             "processes that it was saved with; if that fails too, it may be damaged: move it away"
         ) from error
     if processes.rank() == 0:
-        write_record(config, sampler, trainer, module, curves, origin)
+        write_record(config, datamodule.training_sampler(), trainer, module, curves, origin)
     if processes.any_of(REQUEST.number is not None, trainer.strategy.root_device):  # too late for a step to be saved
         raise Stopped(REQUEST.number)
     return config.folder
@@ -117,19 +114,6 @@ def check_accumulation(settings: DictConfig, epoch: int) -> None:
         raise UserError(
             f"trainer.accumulate_grad_batches={accumulated}: must be a whole number that divides "
             f"datamodule.steps_per_epoch={epoch}"
-        )
-
-
-def check_validation(datamodule: MixtureDataModule) -> None:
-    """Refuse a validation list that is too short for all processes to take part, as Lightning would let them wait.
-
-    Raises:
-        UserError: with both numbers.
-    """
-    batches = len(datamodule.val_dataloader().dataset)  # type: ignore[arg-type]
-    if batches < processes.count():
-        raise UserError(
-            f"{processes.count()} processes cannot share {batches} batches of validation; take fewer, or more mixtures"
         )
 
 

@@ -21,7 +21,7 @@ FLOORS = [
     {"data"},
     {"collection", "corpora", "report"},
     {"streaming", "training"},
-    {"inference", "launch", "sweeps", "tables"},
+    {"inference", "sweeps", "tables"},
     {"player"},
     {"cli"},
 ]

@@ -66,4 +66,4 @@ def test_processes_that_would_each_train_alone_are_refused(given, variables, mes
     assert main(["train", f"runs={tmp_path}"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("*/*"))

@@ -54,9 +54,8 @@ def evaluate(settings: "DictConfig") -> float | None:
 @contextmanager
 def run_of(command: str, settings: "DictConfig") -> Iterator["Config"]:
     """The config of a run whose folder Hydra has made; where nothing comes of it, the folder goes."""
-    from hydra.core.hydra_config import HydraConfig
-
     import lightning.pytorch  # which sets the level that is changed here
+    from hydra.core.hydra_config import HydraConfig
 
     from .config import finish
     from .processes import join
@@ -132,7 +131,7 @@ def prepare(settings: "DictConfig") -> None:
     """Make the recipe's data set from the corpora; if stopped, run it again to resume."""
     from .config import build, finish
 
-    config = finish(settings)
+    config = finish(settings, makes_data=True)
     if "preparation" not in config.settings:
         raise UserError(f"recipe {config.settings.recipe} has nothing to prepare; its README says what data=PATH holds")
     build(config.settings, "preparation")

@@ -51,9 +51,9 @@ NOT_PART_OF_A_RUN = (
     "runs",
     "folder",
     "logger",
+    "compile",
     "optimized_metric",
     "trainer.enable_progress_bar",
-    "trainer.compile",
     "trainer.devices",
     "trainer.num_nodes",
     "trainer.strategy",
@@ -178,8 +178,12 @@ def composed(command: str, texts: list[str]) -> DictConfig:
         return compose(command, overrides=texts, return_hydra_config=True)
 
 
-def finish(settings: DictConfig) -> Config:
+def finish(settings: DictConfig, *, makes_data: bool = False) -> Config:
     """The config of a run from what Hydra composed: paths absolute, proposals made, everything resolved.
+
+    Args:
+        settings: without Hydra's own.
+        makes_data: whether the data root is still to be made.
 
     Raises:
         UserError: a value is missing or cannot be resolved; no data root where the recipe needs one.
@@ -191,6 +195,8 @@ def finish(settings: DictConfig) -> Config:
         folder = Path(hydra.sweep.dir, hydra.sweep.subdir) if hydra.mode == RunMode.MULTIRUN else Path(hydra.run.dir)
         settings.recipe, settings.run, settings.data = settings.recipe, settings.run, data_root(settings)
         settings.folder = str(folder)
+    if not (makes_data or settings.data is None or "://" in settings.data or Path(settings.data).is_dir()):
+        raise UserError(f"data={settings.data}: no such folder")
     if not (isinstance(settings.seed, int) and 0 <= settings.seed < 2**32):
         raise UserError(f"seed={settings.seed}: must be a whole number from 0 to 4294967295")
     for key in PATHS:
@@ -376,7 +382,7 @@ def explain(command: str, overrides: list[Override], error: Exception) -> UserEr
     for override in overrides:
         name, value = override.key_or_group, override.value()
         options = sorted(path.stem for path in (CONF / name).glob("*.yaml"))
-        if not options or name.startswith("hydra"):
+        if not (CONF / name).is_dir() or name.startswith("hydra"):
             others.append(override)
         elif value is None or value in options or name not in groups_of(command):
             chosen.append(override.input_line or "")

@@ -79,17 +79,23 @@ REQUEST = StopRequest()
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Note signals during the block; for the main thread, where nobody else has taken them."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+    """Note signals during the block, in the main thread.
+
+    SIGUSR2 is submitit's, which queues its job again at once; here it may do so when the run is saved.
+    """
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    earlier = {number: signal.signal(number, REQUEST.note) for number in NUMBERS}
+    numbers = [*NUMBERS, *([signal.SIGUSR2] if callable(signal.getsignal(signal.SIGUSR2)) else [])]
+    earlier = {number: signal.signal(number, REQUEST.note) for number in numbers}
     try:
         yield
     finally:
-        REQUEST.number = None  # it was for this block alone
+        asked, REQUEST.number = REQUEST.number, None  # it was for this block alone
         for number, handler in earlier.items():
             signal.signal(number, handler)
+        if asked == signal.SIGUSR2:
+            signal.raise_signal(asked)
 
 
 def leave_to_parent(worker: int) -> None:

@@ -19,8 +19,8 @@ def weights(folder):
 def test_without_a_compiler_training_says_so_and_is_the_same(tiny, tmp_path, capsys):
     plain = weights(train(tiny(*STEPS)))
     with inductor.patch({"cpp.cxx": ("no-such-compiler",), "force_disable_caches": True}):
-        folder = train(tiny(*STEPS, "trainer.compile=true", f"runs={tmp_path / 'compiled'}"))
-    assert "trainer.compile: failed" in capsys.readouterr().out
+        folder = train(tiny(*STEPS, "compile=true", f"runs={tmp_path / 'compiled'}"))
+    assert "compile: failed" in capsys.readouterr().out
     assert folder.name == train(tiny(*STEPS)).name
     assert all(torch.equal(value, plain[name]) for name, value in weights(folder).items())
 
@@ -35,7 +35,7 @@ def test_compiled_training_is_stopped_resumed_and_evaluated_like_any_other(tiny,
             raise RuntimeError("stopped")
         return whole_step(module, *arguments)
 
-    config = tiny(*STEPS, "trainer.compile=true", f"runs={tmp_path / 'compiled'}")
+    config = tiny(*STEPS, "compile=true", f"runs={tmp_path / 'compiled'}")
     monkeypatch.setattr(SeparationModule, "training_step", stopped)
     with pytest.raises(RuntimeError, match="stopped"):
         train(config)
@@ -44,7 +44,7 @@ def test_compiled_training_is_stopped_resumed_and_evaluated_like_any_other(tiny,
     counters.clear()
     folder = train(config)
     assert counters["stats"]["unique_graphs"]  # what was stopped left no setting that keeps it from compiling
-    assert capsys.readouterr().out.count("trainer.compile: took") == 2
+    assert capsys.readouterr().out.count("compile: took") == 2
     resumed = weights(folder)
     assert resumed.keys() == plain.keys()
     for name, value in resumed.items():

@@ -313,12 +313,11 @@ def test_a_batch_can_be_learnt_by_heart_and_a_profile_is_written(tiny):
 
 
 def test_an_experiment_is_a_file_of_settings(tiny, monkeypatch, tmp_path):
-    conf = tmp_path / "checkout" / "conf"
+    conf = tmp_path / "conf"
     shutil.copytree(ROOT / "conf", conf)
-    (tmp_path / "checkout" / "recipes").symlink_to(ROOT / "recipes")
     lines = ["# @package _global_", "defaults:", "  - override /objective: pit", "optimizer:", "  lr: 0.5"]
     (conf / "experiment" / "mine.yaml").write_text("\n".join(lines))
-    monkeypatch.setattr(config_module, "ROOT", tmp_path / "checkout")
+    monkeypatch.setattr(config_module, "CONF", conf)
     settings = tiny("experiment=mine").settings
     assert settings.optimizer.lr == 0.5 and settings.objective.labelled_share == 1.0
     with pytest.raises(UserError, match="mine"):

@@ -47,9 +47,7 @@ def start_sweep(
         settings = load_config(line).settings
         for word in words:
             if key_of(word) in ("data", *PATHS):
-                advice = (
-                    f"; where that differs, set {variable_of(settings.recipe)} instead" if "data=" in word else ""
-                )
+                advice = f"; where that differs, set {variable_of(settings.recipe)} instead" if "data=" in word else ""
                 print(f"{word} is part of the sweep's command and must hold on every machine that joins{advice}")
         # W&B's agent looks for `mixit`, which stands beside this Python, environment activated or not.
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

@@ -42,10 +42,10 @@ class Compilation(Callback):
                 torch.autograd.grad(separator(inputs).sum(), parameters, allow_unused=True)
         except Exception as error:  # whatever a compiler may raise
             torch.compiler.set_stance("force_eager")
-            print(f"trainer.compile: failed, training without it, {type(error).__name__}: {first_line(error)}")
+            print(f"compile: failed, training without it, {type(error).__name__}: {first_line(error)}")
         else:
             torch.compiler.set_stance("eager_on_recompile")
-            print(f"trainer.compile: took {time.monotonic() - start:.0f} s")
+            print(f"compile: took {time.monotonic() - start:.0f} s")
         with torch.no_grad():  # running means of norms, where a network has any
             for name, buffer in separator.named_buffers():
                 buffer.copy_(buffers[name])

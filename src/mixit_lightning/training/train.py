@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from hydra.errors import InstantiationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
@@ -203,7 +202,6 @@ class LastCheckpoint(ModelCheckpoint):
 def build_trainer(config: Config, loggers: list[Logger], origin: dict[str, Any]) -> lightning.Trainer:
     """The Trainer of a config, with the run's checkpoints, which say what trained them, and loggers."""
     settings = config.settings
-    options: dict[str, Any] = {"precision": default_precision()} if settings.trainer.precision == "auto" else {}
     folder = config.folder / "checkpoints"
     every_epoch: dict[str, Any] = {
         "dirpath": folder,
@@ -218,14 +216,13 @@ def build_trainer(config: Config, loggers: list[Logger], origin: dict[str, Any])
     )
     last = LastCheckpoint(filename=Path(LAST).stem, **every_epoch)  # best's own one is written where it is best only
     described = settings.trainer.copy()
-    compilation = [Compilation()] if described.pop("compile", False) else []
     checkpoints = AtomicCheckpointIO({"settings": portable(config.plain(), PLACES), "provenance": origin})
-    options |= {
-        "callbacks": [best, last, EpochLines(), Stopping(folder / LAST), *compilation],
+    options: dict[str, Any] = {
+        "callbacks": [best, last, EpochLines(), Stopping(folder / LAST)],
         "logger": loggers,
         "plugins": [checkpoints, *processes.environment()],
     }
-    options["callbacks"] += parts_of(settings, "callbacks")
+    options["callbacks"] += [*([Compilation()] if settings.compile else []), *parts_of(settings, "callbacks")]
     for name in ("callbacks", "logger", "plugins"):
         options[name] += parts_of(settings, f"trainer.{name}")
         described.pop(name, None)
@@ -256,8 +253,3 @@ def parts_of(settings: DictConfig, key: str) -> list[Any]:
     if not all(OmegaConf.is_dict(part) and "_target_" in part for part in parts):
         raise UserError(f"{key}={described}: must be one or more parts with a _target_ each")
     return [build(OmegaConf.create({key: part}), key) for part in parts]
-
-
-def default_precision() -> str:
-    """bfloat16 where the GPU has it; losses are float32 all the same."""
-    return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"

@@ -1,1 +1,0 @@
-"""Where a training runs: here, or as a job of a cluster."""

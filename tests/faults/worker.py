@@ -41,7 +41,7 @@ MODULES = (
         f"mixit_lightning.{name}"
         for name in (
             "corpora.doctor",
-            "player.guard",
+            "player.serve",
             "report.comparison",
             "report.run_page",
             "tables.render",

@@ -1,6 +1,7 @@
 """The page: drop a recording, play it and its outputs, and mix these with a slider each."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -72,6 +73,7 @@ def make_page(separator: Separator, settings: dict[str, Any], max_seconds: float
             add_up(sources, [10 ** (gain / 20) if gain > OFF else 0 for gain in gains], path)
             yield path
 
+    player = partial(gradio.Audio, interactive=False, buttons=["download"])
     with gradio.Blocks(title="mixit listen", analytics_enabled=False, delete_cache=SWEEP) as page:
         gradio.Markdown(
             "# mixit listen\nDrop a recording, hear what it is made of, mix it again.\n\n"
@@ -81,23 +83,14 @@ def make_page(separator: Separator, settings: dict[str, Any], max_seconds: float
             label=f"Recording of at most {max_seconds / 60:g} min", file_types=[*RECORDINGS, *CONTAINERS]
         )
         with gradio.Column(visible=False) as results:
-            recording = gradio.Audio(label="Recording", interactive=False, buttons=["download"])
+            recording = player(label="Recording")
             outputs, gains = [], []
             for number in range(1, count + 1):
                 with gradio.Row():
-                    outputs.append(
-                        gradio.Audio(
-                            label=f"Output {number}",
-                            type="filepath",
-                            interactive=False,
-                            buttons=["download"],
-                            scale=3,
-                            min_width=320,
-                        )
-                    )
+                    outputs.append(player(label=f"Output {number}", type="filepath", scale=3, min_width=320))
                     gains.append(gradio.Slider(OFF, 12, 0, step=0.5, label="Gain (dB)", min_width=240))
             button = gradio.Button("Mix")
-            mixed = gradio.Audio(label="Mix", interactive=False, buttons=["download"], autoplay=True)
+            mixed = player(label="Mix", autoplay=True)
         separation = upload.upload(
             separate,
             upload,

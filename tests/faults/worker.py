@@ -41,7 +41,6 @@ MODULES = (
         f"mixit_lightning.{name}"
         for name in (
             "corpora.doctor",
-            "player.guard",
             "report.comparison",
             "report.run_page",
             "tables.render",

@@ -1,60 +1,59 @@
 import os
-import threading
-import time
-from pathlib import Path
-from types import SimpleNamespace
+import re
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from mixit_lightning.separators import TDCNpp
+from ..helpers.trained import LEARNED, network_of, settings_of
 
-from ..inference.conftest import DESCRIBED
-
-MAX_BYTES = 2_000_000
-
-SETTINGS = {
-    "window": 1.0,
-    "overlap": 0.2,
-    "channels": "each",
-    "silent": "drop",
-    "silent_below": -60.0,
-    "format": "lossless",
-    "device": "cpu",
-}
+# Writes down whom the server and its processes try to reach.
+SPY = """
+import os, sys
+def note(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        with open(os.environ["SPY"], "a") as file:
+            print(event, arguments[1:] if event != "socket.getaddrinfo" else arguments, file=file)
+sys.addaudithook(note)
+"""
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
-    torch.manual_seed(0)
-    network = TDCNpp(**{name: value for name, value in DESCRIBED.items() if name != "_target_"})
-    state = {f"separator.{name}": value for name, value in network.state_dict().items()}
     path = tmp_path_factory.mktemp("checkpoint") / "best.ckpt"
-    described = {"separator": DESCRIBED, "sample_rate": 8000, "num_outputs": 3}
-    torch.save({"state_dict": state, "settings": described}, path)
+    state = {f"separator.{name}": value for name, value in network_of(LEARNED).state_dict().items()}
+    torch.save({"state_dict": state, "settings": settings_of(LEARNED)}, path)
     return path
 
 
 @pytest.fixture(scope="session")
-def server(checkpoint, tmp_path_factory):
-    """The page, served in this process: its address, and its folder."""
+def address(checkpoint, tmp_path_factory):
+    """Address of the page as people start it; in the end it has asked nobody, and nothing of it is left."""
     pytest.importorskip("gradio", reason="gradio is not installed: pip install -e '.[listen]'")
-    import uvicorn
-
-    from mixit_lightning.player.serve import bound, make_app
-    from mixit_lightning.player.uploads import Limits
-
-    folder = Path(tmp_path_factory.mktemp("page")).resolve()
-    before = dict(os.environ)
-    listener = bound("127.0.0.1", None)
-    app = make_app(folder, str(checkpoint), "127.0.0.1", MAX_BYTES, Limits(60, 16, 192_000), SETTINGS)
-    running = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-    thread = threading.Thread(target=running.run, args=([listener],), daemon=True)
-    thread.start()
-    while not running.started:
-        time.sleep(0.01)
-    yield SimpleNamespace(url=f"http://127.0.0.1:{listener.getsockname()[1]}", folder=folder)
-    running.should_exit = True
-    thread.join(5)
-    for name in set(os.environ) - set(before):
-        del os.environ[name]
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "sitecustomize.py").write_text(SPY)
+    (folder / "temporary").mkdir()
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH")))),
+        "SPY": str(folder / "asked"),
+        "TMPDIR": str(folder / "temporary"),
+    }
+    settings = [
+        f"checkpoint={checkpoint}",
+        "max_seconds=10",
+        "max_megabytes=2",
+        "window=1",
+        "overlap=0.2",
+        "device=cpu",
+    ]
+    command = [sys.executable, "-m", "mixit_lightning.cli", "listen", *settings]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        line = process.stdout.readline()
+        yield re.search(r"http://\S+", line)[0]
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert list((folder / "temporary").glob("mixit-listen-*")) == []
+    assert [line for line in (folder / "asked").read_text().splitlines() if "127.0.0.1" not in line] == []

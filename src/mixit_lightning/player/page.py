@@ -1,136 +1,144 @@
-"""The page: a place to drop a recording, and the mixer. Gradio sends files, queues and shows; the browser mixes."""
+"""The page: drop a recording, play it and its outputs, and mix these with a slider each."""
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from html import escape
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio
-from gradio.themes import Base, Font
+import numpy as np
+import soundfile
 
 from ..audio.finding import CONTAINERS, RECORDINGS
+from ..audio.opening import opened, read_block
+from ..audio.writing import BLOCK, explained, lossless
 from ..errors import UserError
-from ..report.plots import DARK, LIGHT
-from .guard import MEGABYTE
-from .uploads import Limits
-from .worker import work
-
-HERE = Path(__file__).parent
+from ..inference.files import separate_file
+from ..inference.separator import Separator
 
 QUEUE = 20
-"""Recordings that may wait."""
+"""Recordings that may wait; they are separated one by one."""
 
-SWEEP = (600, 3600)
-"""Seconds between looks for uploads that nobody separated, and their age when they are deleted."""
+SWEEP = (3600, 86400)
+"""Seconds between deletions of files that the page was sent or has made, and their age then."""
+
+OFF = -40.0
+"""The lowest gain in dB, which silences an output."""
 
 
-def make_page(checkpoint: str, settings: dict[str, Any], limits: Limits, max_bytes: int) -> gradio.Blocks:
+def make_page(separator: Separator, settings: dict[str, Any], max_seconds: float, folder: Path) -> gradio.Blocks:
     """The page, not served yet.
 
     Args:
-        checkpoint: its name, to be shown.
-        settings: of `separation.files.prepare`.
-        limits: of recordings.
-        max_bytes: of their files.
+        separator: of the recordings.
+        settings: of `inference.files.separate_file`.
+        max_seconds: of a recording.
+        folder: for temporary files.
     """
-    folders: dict[str, Path] = {}
+    count = separator.num_outputs
 
-    def forget(request: gradio.Request) -> None:
-        """Delete what was made for a visitor."""
-        if folder := folders.pop(str(request.session_hash), None):
-            shutil.rmtree(folder, ignore_errors=True)
+    def separate(sent: str, progress: gradio.Progress = gradio.Progress()) -> Iterator[list[Any]]:  # noqa: B008
+        """Give the recording and its outputs as WAV files of 32-bit floats, which add up to it."""
+        source = Path(sent)
 
-    def separate(sent: str, request: gradio.Request) -> Iterator[tuple[Any, dict[str, Any]]]:
-        path, visitor = Path(sent), str(request.session_hash)
-        if not path.resolve().is_relative_to(upload.GRADIO_CACHE):  # gradio lets addresses through that are streams
-            raise gradio.Error("Send the recording itself.")
-        forget(request)
-        folder = folders[visitor] = Path(tempfile.mkdtemp(dir=upload.GRADIO_CACHE))
-        named = {"name": path.name, "stem": path.stem}
-        news: dict[str, Any] = {}
-        try:
-            for news in work(path, folder, settings, limits):
-                if "tracks" not in news:
-                    yield gradio.skip(), named | news
-        except UserError as error:
-            news = {"error": str(error).removeprefix(f"{path}: ")}
-        finally:
-            if "tracks" not in news or folders.get(visitor) != folder:  # or the visitor has left
-                shutil.rmtree(folder, ignore_errors=True)
-        yield None, named | news
+        def show(done: float, total: float) -> None:
+            progress((int(done), int(total)), desc="Separating", unit="s")
 
+        with TemporaryDirectory(dir=folder) as temporary:  # gradio copies the files before it resumes the iterator
+            recording, target = Path(temporary, f"{source.stem}.wav"), Path(temporary, "outputs")
+            try:
+                remarks = copy_as_wav(source, recording, max_seconds)
+                found = separate_file(separator, recording, target, settings, show)
+            except UserError as error:
+                # Only the name of the file says something to whoever has dropped it.
+                text = str(error).replace(str(source), source.name).replace(str(recording), source.name)
+                raise gradio.Error(text, duration=None, print_exception=False) from error
+            for remark in remarks:
+                gradio.Warning(f"{source.name} {remark}")
+            outputs = [
+                gradio.Audio(
+                    (target / name).rename(target / f"{source.stem} output {number}.wav"),
+                    label=f"Output {number}, {level} dB",
+                )
+                for number, (name, level) in enumerate(zip(found["outputs"], found["levels"], strict=True), 1)
+            ]
+            yield [gradio.Column(visible=True), recording, *outputs, *[0] * count, None]
+
+    def mix(*values: Any) -> Iterator[Path]:
+        """Give the sum of the outputs, each with its gain in dB, as a WAV file of 32-bit floats."""
+        sources, gains = values[:count], values[count:]
+        with TemporaryDirectory(dir=folder) as temporary:
+            path = Path(temporary, Path(sources[0]).name.replace("output 1", "mix"))
+            add_up(sources, [10 ** (gain / 20) if gain > OFF else 0 for gain in gains], path)
+            yield path
+
+    player = partial(gradio.Audio, interactive=False, buttons=["download"])
     with gradio.Blocks(title="mixit listen", analytics_enabled=False, delete_cache=SWEEP) as page:
-        gradio.HTML(
-            "<h1>mixit listen</h1><p>Drop a recording, hear what it is made of, mix it again. "
-            f"Nothing leaves this machine.<br><small>{escape(checkpoint)}</small></p>",
-            elem_id="top",
+        gradio.Markdown(
+            "# mixit listen\nDrop a recording, hear what it is made of, mix it again.\n\n"
+            f"Levels are relative to the recording; a gain of {OFF:g} dB is off."
         )
         upload = gradio.File(
-            label=f"Recording, up to {limits.max_seconds / 60:g} minutes and {max_bytes / MEGABYTE:g} MB",
-            file_types=[*RECORDINGS, *CONTAINERS],
-            height=150,
-            elem_id="upload",
+            label=f"Recording of at most {max_seconds / 60:g} min", file_types=[*RECORDINGS, *CONTAINERS]
         )
-        mixer = gradio.HTML(
-            {},
-            html_template=(HERE / "mixer.html").read_text(),
-            css_template=(HERE / "mixer.css").read_text(),
-            js_on_load=(HERE / "mixer.js").read_text(),
-            apply_default_css=False,
-            elem_id="mixer",
+        with gradio.Column(visible=False) as results:
+            recording = player(label="Recording")
+            outputs, gains = [], []
+            for number in range(1, count + 1):
+                with gradio.Row():
+                    outputs.append(player(label=f"Output {number}", type="filepath", scale=3, min_width=320))
+                    gains.append(gradio.Slider(OFF, 12, 0, step=0.5, label="Gain (dB)", min_width=240))
+            button = gradio.Button("Mix")
+            mixed = player(label="Mix", autoplay=True)
+        separation = upload.upload(
+            separate,
+            upload,
+            [results, recording, *outputs, *gains, mixed],
+            show_progress_on=upload,
+            concurrency_limit=1,
         )
-        event = upload.upload(
-            separate, upload, [upload, mixer], concurrency_limit=1, show_progress="minimal", show_progress_on=mixer
-        )
-        upload.clear(lambda: {}, None, mixer, cancels=event)
-        page.unload(forget)
+        separation.failure(lambda: None, None, upload)  # so that the next recording can be dropped
+        button.click(mix, [*outputs, *gains], mixed)
     return page.queue(max_size=QUEUE)
 
 
-def colours(values: dict[str, str]) -> str:
-    """Colours as CSS variables."""
-    return " ".join(f"--{name}: {value};" for name, value in values.items())
+def copy_as_wav(source: Path, target: Path, max_seconds: float) -> list[str]:
+    """Write a recording of any format as WAV of 32-bit floats, which browsers play and which do not clip.
+
+    Returns:
+        Remarks on the recording, such as that its end is missing.
+
+    Raises:
+        UserError: it cannot be read, is no audio, damaged, or longer than `max_seconds`.
+        CannotWrite: the disk is full.
+    """
+
+    def check(frames: int, sample_rate: int, channels: int) -> None:
+        if frames > max_seconds * sample_rate:
+            raise UserError(f"{source}: is longer than {max_seconds:g} s; cut it, or use `mixit separate`")
+
+    with opened(source, check) as sound, explained(target.parent):
+        with wav_file(target, sound.file.samplerate, sound.file.channels, sound.file.frames) as file:
+            while len(block := read_block(source, sound.file, BLOCK)):
+                file.write(block)
+        return sound.remarks
 
 
-# The other pages' colours; gradio's own in the theme are made of them.
-CSS = f"""
-:root {{ {colours(LIGHT)} }}
-:root .dark {{ {colours(DARK)} }}
-.gradio-container {{ width: 100% !important; max-width: 72rem !important; margin: 0 auto !important; }}
-#top h1 {{ margin: 0; font-size: 1.6rem; font-weight: 600; }}
-#top p {{ margin: .25rem 0 0; color: var(--muted); }}
-#top small {{ color: var(--muted); }}
-#upload [data-testid="status-tracker"] {{ display: none; }}
-#mixer {{ min-height: 3.5rem; }}
-#mixer .wrap.minimal {{ overflow: visible; }}
-#mixer .progress-text {{
-  inset: 0 auto auto 0; transform: none; width: 100%; padding: 1rem 1.25rem; border-radius: 8px; justify-content: start;
-  background: var(--panel); color: var(--muted); font: inherit; font-size: .875rem;
-}}
-#top, #mixer, #top .html-container, #mixer .html-container {{ padding: 0; }}
-"""
+def add_up(sources: Sequence[str], gains: Sequence[float], target: Path) -> None:
+    """Write the sum of WAV files of one length, each times its gain, as WAV of 32-bit floats.
 
-THEME = Base(font=[Font("system-ui"), Font("sans-serif")], font_mono=[Font("ui-monospace"), Font("monospace")]).set(
-    **{
-        f"{part}{dark}": f"var(--{colour})"
-        for dark in ("", "_dark")
-        for part, colour in {
-            "body_background_fill": "paper",
-            "body_text_color": "ink",
-            "body_text_color_subdued": "muted",
-            "background_fill_primary": "paper",
-            "background_fill_secondary": "panel",
-            "block_background_fill": "panel",
-            "block_label_background_fill": "panel",
-            "block_label_text_color": "muted",
-            "border_color_primary": "rule",
-            "block_border_color": "rule",
-            "link_text_color": "series-1",
-            "color_accent": "series-1",
-            "loader_color": "series-1",
-        }.items()
-        if not (dark and part == "color_accent")
-    }
-)
+    Raises:
+        CannotWrite: the disk is full.
+    """
+    about = soundfile.info(sources[0])
+    blocks = (soundfile.blocks(source, BLOCK, dtype="float32", always_2d=True) for source in sources)
+    with explained(target.parent), wav_file(target, about.samplerate, about.channels, about.frames) as file:
+        for block in zip(*blocks, strict=True):
+            file.write(np.tensordot(gains, block, 1))
+
+
+def wav_file(path: Path, sample_rate: int, channels: int, frames: int) -> soundfile.SoundFile:
+    """A new WAV file of 32-bit floats; `frames`, its length, may be more than fits into 4 GiB."""
+    kind, subtype = lossless("WAV", "FLOAT", frames * channels)
+    return soundfile.SoundFile(path, "w", sample_rate, channels, subtype, format=kind)

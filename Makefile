@@ -12,7 +12,6 @@ SETTINGS = recipe=$(recipe) $(GIVEN)
 
 .DEFAULT_GOAL := help
 rooms: OWN += rooms # path=
-compare: OWN += runs # names
 .PHONY: help install prepare doctor rooms shard compare train evaluate report table tables reproduce keep sweep dashboard recipes listen export bench test test-all check format clean
 
 help: ## Show this
@@ -20,7 +19,7 @@ help: ## Show this
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo 'Recipes: $(notdir $(patsubst %/settings.yaml,%,$(wildcard recipes/*/settings.yaml))); the default needs no data.'
+	@echo 'Recipes: $(notdir $(patsubst %.yaml,%,$(wildcard conf/recipe/*.yaml))); the default needs no data.'
 
 install: $(VENV)/installed ## Create .venv with all dependencies (the targets below do this themselves)
 
@@ -55,8 +54,8 @@ evaluate: $(VENV)/installed ## Separate and score the test set with the run's be
 report: $(VENV)/installed ## Write report.html of the run again
 	$(BIN)/mixit report $(SETTINGS)
 
-compare: $(VENV)/installed ## Compare runs="NAME_OR_FOLDER ..." or rows=NAME,NAME on the same test mixtures, with a page of plots and audio
-	$(BIN)/mixit compare recipe=$(recipe) $(runs) $(GIVEN)
+compare: $(VENV)/installed ## Compare names=NAME_OR_FOLDER,... or rows=NAME,NAME on the same test mixtures, with a page of plots and audio
+	$(BIN)/mixit compare $(SETTINGS)
 
 table: $(VENV)/installed ## Print the recipe's table (published, measured, not run) and write it as .md, .csv, .tex and .html
 	@$(BIN)/mixit table $(SETTINGS)

@@ -31,7 +31,7 @@ def command(*typed):
         (["ARGS=objective=pit debug=fast", "train"], ["train", "recipe=synthetic", "objective=pit", "debug=fast"]),
         (["rooms"], ["rooms", "path=rooms.npz"]),
         (["rooms=/r 1.npz", "rt60=[0.2,0.6]", "rooms"], ["rooms", "path=/r 1.npz", "rt60=[0.2,0.6]"]),
-        (["runs=A B", "rows=a,b", "compare"], ["compare", "recipe=synthetic", "A", "B", "rows=a,b"]),
+        (["names=A,B", "rows=a,b", "compare"], ["compare", "recipe=synthetic", "names=A,B", "rows=a,b"]),
         (["runs=/q", "tables"], ["tables", "runs=/q"]),
         (
             ["sweep=learning-rate", "agents=2", "sweep"],

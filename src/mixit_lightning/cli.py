@@ -216,20 +216,20 @@ def export(settings: "DictConfig") -> None:
 
 
 def compare(settings: "DictConfig") -> None:
-    """Compare runs with the first: names=[NAME,FOLDER,...] labels=[...], or rows=[NAME,...] of recipe=NAME."""
+    """Compare runs with the first: names=NAME,FOLDER,... labels=..., or rows=NAME,... of recipe=NAME."""
     from .report.comparison import compare, find_run
     from .tables.measured import measured_rows
 
-    names = listed(settings.names)
+    names = list(settings.names)
     labels = [str(label) for label in settings.labels or (Path(name).name for name in names)]
     if len(labels) != len(names):
         raise UserError(f"labels: there are {len(labels)} for {len(names)} names; give one for each")
     root = Path(settings.runs, settings.recipe)
     runs = [(label, find_run(name, root)) for label, name in zip(labels, names, strict=True)]
-    if rows := listed(settings.rows):
-        runs += measured_rows(settings.recipe, rows, [f"runs={settings.runs}"])
+    if settings.rows:
+        runs += measured_rows(settings.recipe, settings.rows, [f"runs={settings.runs}"])
     if len(runs) < 2:
-        raise UserError("compare: give two or more runs, as names=[NAME,NAME] of recipe=, folders, or rows=[NAME,NAME]")
+        raise UserError("compare: give two or more runs, as names=NAME,NAME of recipe=, folders, or rows=NAME,NAME")
     target = Path(settings.output or root / "comparison")
     compare(runs, target, settings.measure)
     print((target / "comparison.md").read_text())
@@ -269,17 +269,17 @@ def print_table(recipe: str, runs: str, output: Path | str | None, words: list[s
 
 
 def reproduce(settings: "DictConfig") -> None:
-    """Run the rows of a recipe's table that have no measured run yet, or rows=[NAME,...]; run it again to resume."""
+    """Run the rows of a recipe's table that have no measured run yet, or rows=NAME,...; run it again to resume."""
     from .tables.reproduce import check_all, reproduce
 
-    check_all(reproduce(settings.recipe, listed(settings.rows) or None, places()))
+    check_all(reproduce(settings.recipe, settings.rows, places()))
 
 
 def keep(settings: "DictConfig") -> None:
-    """Copy what was measured of a recipe's table, or of rows=[NAME,...], into recipes/NAME/results/."""
+    """Copy what was measured of a recipe's table, or of rows=NAME,..., into recipes/NAME/results/."""
     from .tables.keep import keep
 
-    for folder in keep(settings.recipe, listed(settings.rows) or None, places()):
+    for folder in keep(settings.recipe, settings.rows, places()):
         print(folder)
 
 
@@ -289,11 +289,6 @@ def places() -> list[str]:
 
     own = ("recipe", "rows", "output", "sweep", "count", "agents")
     return [word for word in HydraConfig.get().overrides.task if word.partition("=")[0] not in own]
-
-
-def listed(names: Any) -> list[str]:
-    """One name or several."""
-    return [names] if isinstance(names, str) else [str(name) for name in names or []]
 
 
 def sweep(settings: "DictConfig") -> None:

@@ -46,6 +46,9 @@ TAKEN_AS_TYPED = frozenset(
 )
 """Settings that are paths, those of recipes included: Hydra's grammar does not apply to what was typed."""
 
+LISTS = ("names", "labels", "rows")
+"""Settings that are lists of names, which may be written `a,b`."""
+
 NOT_PART_OF_A_RUN = (
     "checkpoint",
     "runs",
@@ -361,8 +364,10 @@ def parse(words: Sequence[str]) -> list[Override]:
 
 
 def as_typed(word: str) -> str:
-    """A word in quotes of Hydra's where its value is a path that Hydra would take for something else."""
+    """A word as Hydra reads it: in quotes where its value is a path that Hydra would take for something else."""
     key, _, value = word.partition("=")
+    if key in LISTS and value and value[0] not in "['\"":
+        return f"{key}=[{','.join(QuotedString(name, Quote.single).with_quotes() for name in value.split(','))}]"
     if key.lstrip("+") not in TAKEN_AS_TYPED or value == "null":
         return word
     if value.startswith("~"):  # which shells leave where it stands behind key=

@@ -9,7 +9,8 @@ from mixit_lightning.errors import UserError
 from mixit_lightning.player.serve import listen
 from mixit_lightning.reading import read_yaml
 
-SETTINGS = {key: value for key, value in read_yaml(ROOT / "conf" / "listen.yaml").items() if key != "_target_"}
+SETTINGS = read_yaml(ROOT / "conf" / "listen.yaml")
+del SETTINGS["_target_"], SETTINGS["defaults"]
 
 
 def test_its_settings_are_those_of_the_config():

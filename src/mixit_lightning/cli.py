@@ -349,6 +349,7 @@ def run_hydra(command: str, words: Sequence[str]) -> None:
         UserError: a mistake, explained.
     """
     import hydra
+    from omegaconf import OmegaConf
 
     from .config import CONF, as_typed, compose_settings, resolving
 
@@ -359,6 +360,7 @@ def run_hydra(command: str, words: Sequence[str]) -> None:
     words = ["json=true" if word == "--json" else word if many else as_typed(word) for word in words]
 
     def task(settings: "DictConfig") -> Any:
+        OmegaConf.set_struct(settings, False)
         try:
             with resolving():  # which also has a job of SLURM's import what resolves its settings
                 return COMMANDS[command](settings)

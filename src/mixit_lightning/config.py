@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
@@ -176,9 +177,14 @@ def checked(command: str, words: Iterable[str]) -> DictConfig:
 
 
 def composed(command: str, texts: list[str]) -> DictConfig:
-    """What Hydra composes, its own settings included, or its error."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(command, overrides=texts, return_hydra_config=True)
+    """What Hydra composes, its own settings included, or its error; also inside one of its applications."""
+    application = GlobalHydra.instance()
+    outer, application.hydra = application.hydra, None
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose(command, overrides=texts, return_hydra_config=True)
+    finally:
+        application.hydra = outer
 
 
 def finish(settings: DictConfig, *, makes_data: bool = False) -> Config:

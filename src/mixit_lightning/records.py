@@ -62,7 +62,6 @@ class Results(Part):
 
 
 CURVE_COLUMNS = ("step", "seconds", "metric", "value")
-EXAMPLE_COLUMNS = ("name", "input_si_snr", "momi")
 
 
 def read_json(path: Path) -> Any:
@@ -81,7 +80,7 @@ def read_results(path: Path, required: Sequence[str] = REQUIRED_RESULTS) -> dict
         UserError: there is no such file, it lacks some, or one is not what it should be.
     """
     if not path.is_file():
-        raise UserError(f"{path} is missing: evaluate the run before writing its report")
+        raise UserError(f"{path} is missing: evaluate the run first (`mixit evaluate`)")
     results = read_json(path)
     if not isinstance(results, dict) or not isinstance(results.get("metrics"), dict):
         raise UserError(f"{path} must be an object with an object 'metrics': evaluate the run again")

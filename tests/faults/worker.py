@@ -43,7 +43,7 @@ MODULES = (
             "corpora.doctor",
             "player.guard",
             "report.comparison",
-            "report.run_page",
+            "report.page",
             "tables.render",
             "rooms",
             "inference.files",

@@ -71,13 +71,13 @@ def test_a_run_may_keep_two_examples_of_one_name(runs):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({}, "an entry without"),
+        ({}, "0.folder"),
         ({"folder": "../..", "name": "a"}, "outside"),
         ({"folder": "none", "name": "a"}, r"mixture\.wav is missing"),
         ({"folder": "one", "name": "a", "matched": {"1": 9}}, "an output of its own"),
         ({"folder": "two", "name": "a", "matched": {"1": 1, "2": 1}}, "an output of its own"),
-        ({"folder": "one", "name": "a", "matched": {"x": "y"}}, "an output of its own"),
-        ({"folder": "one", "name": "a", "matched": [1]}, "an output of its own"),
+        ({"folder": "one", "name": "a", "matched": {"x": "y"}}, "0.matched.x"),
+        ({"folder": "one", "name": "a", "matched": [1]}, "0.matched"),
     ],
 )
 def test_an_example_that_does_not_fit_its_files_is_refused(runs, entry, message):
@@ -146,7 +146,7 @@ def test_examples_that_only_some_kept_are_counted_and_others_of_the_same_name_re
 def test_sounds_of_other_lengths_rates_or_sources_do_not_fit(runs):
     def card(run, name="two"):
         folder = run / "examples"
-        return read_card(folder, next(entry for entry in read_entries(folder) if entry["folder"] == name))
+        return read_card(folder, next(entry for entry in read_entries(folder) if entry.folder == name))
 
     first = card(runs[0])
     assert fit(card(runs[1]), first) and not fit(card(runs[1], "one"), first)

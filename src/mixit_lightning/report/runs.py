@@ -78,8 +78,9 @@ def setting_rows(runs: Sequence[Run]) -> tuple[dict[str, list[str]], list[str]]:
 
 def provenance_rows(runs: Sequence[Run]) -> dict[str, list[str]]:
     """Where the figures of runs come from."""
-    columns = [dict(provenance(run.results)) | {"Folder": str(run.folder)} for run in runs]
-    return {term: [column[term] for column in columns] for term in columns[0]}
+    columns = [dict(provenance(run.results)) for run in runs]
+    folders = {"Folder": [str(run.folder) for run in runs]} if len(runs) > 1 else {}  # in which the page of one lies
+    return folders | {term: [column[term] for column in columns] for term in columns[0]}
 
 
 def provenance(results: dict[str, Any]) -> list[tuple[str, str]]:

@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from pydantic import BaseModel
 
 from ..audio.claims import check_claims
 from ..errors import UserError
-from ..records import read_json
+from ..records import Metrics, check_entries, read_json
 from .labels import NOT_APPLICABLE, Quantity, format_number, quantities, quantity_rows
 from .runs import Run
 
@@ -63,7 +64,7 @@ class Card:
 
     name: str
     why: str
-    metrics: dict[str, float | None]
+    metrics: Metrics
     mixture: Sound
     pairs: list[tuple[Sound, Sound | None]]
     rest: list[Sound]
@@ -92,6 +93,17 @@ class Card:
         return max(len(sound.samples) for sound in self.sounds) / self.sample_rate
 
 
+class Entry(BaseModel):
+    """An example as the list of a run names it."""
+
+    folder: str
+    name: str
+    why: str = ""
+    metrics: Metrics = {}
+    matched: dict[int, int] = {}
+    """Outputs by reference, both counted from 1."""
+
+
 class Example(NamedTuple):
     """A test mixture that runs kept: mixture, references, scale and gain stand on the card of the first of them."""
 
@@ -107,11 +119,11 @@ def read_examples(runs: Sequence[Run]) -> tuple[list[Example], list[str]]:
     Raises:
         UserError: a list or a sound is broken.
     """
-    kept: dict[int, dict[tuple[str, int], dict[str, Any]]] = {}
+    kept: dict[int, dict[tuple[str, int], Entry]] = {}
     notes = []
     for place, run in enumerate(runs):
         entries = read_entries(run.folder / "examples")
-        names = [str(entry["name"]) for entry in entries]
+        names = [entry.name for entry in entries]
         if entries:  # of one name there may be several
             kept[place] = {(name, names[:n].count(name)): entries[n] for n, name in enumerate(names)}
         else:
@@ -157,50 +169,40 @@ def fit(card: Card, first: Card) -> bool:
     return True
 
 
-def read_entries(folder: Path) -> list[dict[str, Any]]:
-    """The list of the listening examples in a run's `examples` folder; empty where it has none.
+def read_entries(folder: Path) -> list[Entry]:
+    """The listening examples of a run's `examples` folder; empty where it has none.
 
     Raises:
-        UserError: it is not such a list.
+        UserError: their list is broken.
     """
-    listing = folder / LISTING
-    if not listing.is_file():
-        return []
-    entries = read_json(listing)
-    if not isinstance(entries, list):
-        raise UserError(f"{listing} must be a list of examples: evaluate the run again")
-    for entry in entries:
-        if not isinstance(entry, dict) or not isinstance(entry.get("folder"), str) or "name" not in entry:
-            raise UserError(f"{listing} has an entry without 'folder' or 'name': evaluate the run again")
-    return entries
+    path = folder / LISTING
+    return check_entries(read_json(path), list[Entry], path) if path.is_file() else []
 
 
-def read_card(folder: Path, entry: dict[str, Any]) -> Card:
+def read_card(folder: Path, entry: Entry) -> Card:
     """One listening example of an `examples` folder: sounds read and matched, not drawn yet.
 
     Raises:
         UserError: a sound is missing or cannot be read, or the entry does not fit the sounds.
     """
     listing = folder / LISTING
-    place = (folder / entry["folder"]).resolve()
+    place = (folder / entry.folder).resolve()
     if not place.is_relative_to(folder.resolve()):
-        raise UserError(f"{listing} names a folder outside its own: {entry['folder']}")
+        raise UserError(f"{listing} names a folder outside its own: {entry.folder}")
     sounds, sample_rate = read_sounds(place)
     references = [sound for sound in sounds if sound.role == "reference"]
     outputs = {sound.number: sound for sound in sounds if sound.role == "output"}
     share_energy(references)
     share_energy(list(outputs.values()))
     try:
-        matched = {int(key): int(value) for key, value in (entry.get("matched") or {}).items() if value is not None}
-        found = {reference: outputs.pop(output) for reference, output in matched.items()}  # an output at most once
-    except (AttributeError, TypeError, ValueError, KeyError) as error:
+        found = {reference: outputs.pop(output) for reference, output in entry.matched.items()}
+    except KeyError as error:
         raise UserError(
-            f"{listing}: 'matched' of {entry['folder']!r} must give each reference an output of its own, "
-            f"got {entry['matched']}: evaluate the run again"
+            f"{listing}: 'matched' of {entry.folder!r} must give each reference an output of its own, "
+            f"got {entry.matched}: evaluate the run again"
         ) from error
     pairs = [(reference, found.get(reference.number)) for reference in references]
-    why, metrics = str(entry.get("why") or ""), entry.get("metrics") or {}
-    return Card(str(entry["name"]), why, metrics, sounds[0], pairs, list(outputs.values()), sample_rate)
+    return Card(entry.name, entry.why, entry.metrics, sounds[0], pairs, list(outputs.values()), sample_rate)
 
 
 def draw_card(card: Card) -> Card:

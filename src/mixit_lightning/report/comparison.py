@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from ..errors import UserError
 from ..files import replacing
-from .labels import axis_label, format_count, format_duration, format_number
+from .labels import axis_label, format_count, format_duration, format_number, markdown_table
 from .page import Means, render_runs
 from .plots import LIGHT, Panel, line_style, new_figure, plot_style
 from .runs import INPUT, Run, read_run
@@ -176,10 +176,8 @@ def markdown(table: pd.DataFrame, measure: str, selection_rule: str) -> str:
     """The table as Markdown."""
     lines = []
     for domain, part in table.groupby("domain", sort=False):
-        columns = {"run": [label.replace("|", "\\|") for label in part["run"]], **shown(part, measure)}
-        rows = [columns, ["---"] * len(columns), *zip(*columns.values(), strict=True)]
-        lines += [f"{domain}: {part['num_examples'].iloc[0]} mixtures", ""]
-        lines += [*(f"| {' | '.join(row)} |" for row in rows), ""]
+        columns = {"run": part["run"].tolist(), **shown(part, measure)}
+        lines += [f"{domain}: {part['num_examples'].iloc[0]} mixtures", "", *markdown_table(columns), ""]
     sources = (
         f"Intervals: percentile bootstrap over the test mixtures, {RESAMPLES:,} resamples; what another seed "
         "of training would change is not in them."

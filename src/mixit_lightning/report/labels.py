@@ -30,6 +30,9 @@ IMPROVEMENTS = ("si_snri", "momi", "si_snri_oracle_remix")  # the first that was
 
 NOT_APPLICABLE = "—"
 
+BAR = "\\|"
+"""In a cell of a Markdown table."""
+
 
 class Quantity(NamedTuple):
     """A measured figure, ready to print."""
@@ -94,3 +97,9 @@ def quantity(name: str, value: float | str | None) -> Quantity:
         unit = UNITS.get(name, "dB")
         return Quantity(label, format_number(100 * value, 0) if unit == "%" else format_number(value), unit, meaning)
     return Quantity(label, f"{value:.4g}".replace("-", "\N{MINUS SIGN}"), "", meaning)
+
+
+def markdown_table(columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table, of its columns by their titles."""
+    rows = [list(columns), ["---"] * len(columns), *zip(*columns.values(), strict=True)]
+    return [f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |" for row in rows]

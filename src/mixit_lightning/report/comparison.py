@@ -102,7 +102,7 @@ def tabulate(runs: Sequence[Run], measure: str) -> pd.DataFrame:
                 )
             values, training = by_domain[domain][measure], run.results.get("trained_with") or {}
             row: dict[str, Any] = {"domain": domain, "run": run.label}
-            for name, of in ((measure, values), ("difference", values - first.loc[values.index, measure])):
+            for name, of in ((measure, values), ("difference", values - first[measure])):
                 row |= dict(zip((name, f"{name}_low", f"{name}_high"), bootstrap(of.to_numpy()), strict=True))
             rows.append(
                 row
@@ -132,17 +132,17 @@ def scores_of(run: Run, measure: str) -> dict[str, pd.DataFrame]:
         raise UserError(f"{path}: {measure} applies to no example of it")
     known = {domain: examples[examples[measure].notna()] for domain, examples in run.domains.items()}
     columns = [column for column in (measure, INPUT) if column in run.examples]
-    # Mixtures of one name differ in nothing that we know.
+    # Mixtures of one name differ in nothing that we know; names are sorted.
     return {domain: part.groupby("name")[columns].mean() for domain, part in known.items() if len(part)}
 
 
 def same_mixtures(one: pd.DataFrame, other: pd.DataFrame) -> bool:
     """Whether examples have the same names, and inputs of the same level: rooms change no name."""
-    if set(one.index) != set(other.index):
+    if not one.index.equals(other.index):
         return False
     if INPUT not in one or INPUT not in other:
         return True
-    return bool(np.allclose(one[INPUT], other.loc[one.index, INPUT], atol=INPUT_TOLERANCE, equal_nan=True))
+    return bool(np.allclose(one[INPUT], other[INPUT], atol=INPUT_TOLERANCE, equal_nan=True))
 
 
 def bootstrap(values: np.ndarray) -> Interval:

@@ -64,15 +64,15 @@ def test_differences_are_paired_by_name(values, tmp_path):
 def test_every_domain_is_compared_apart_and_written(values, tmp_path):
     one = make_run(tmp_path / "a" / "run", values, domains=("reverberant", "anechoic"))
     other = make_run(tmp_path / "b" / "run", values - 1, domains=("anechoic", "reverberant", "more"))
-    assert main(["compare", f"PIT, p=10 %={one}", f"MixIT={other}", f"output={tmp_path / 'out'}"]) == 0
+    assert main(["compare", f"PIT|p=10 %={one}", f"MixIT={other}", f"output={tmp_path / 'out'}"]) == 0
     table = pd.read_csv(tmp_path / "out" / "comparison.csv")
     assert table["domain"].tolist() == ["reverberant", "reverberant", "anechoic", "anechoic"]
-    assert table["run"].tolist() == ["PIT, p=10 %", "MixIT"] * 2
+    assert table["run"].tolist() == ["PIT|p=10 %", "MixIT"] * 2
     assert table["difference"].tolist() == pytest.approx([0, -1, 0, -1])
     text = (tmp_path / "out" / "comparison.md").read_text()
     mean = values.mean()
     assert "reverberant: 200 mixtures" in text
-    assert f"| MixIT | {mean - 1:.2f} [" in text
+    assert f"| MixIT | {mean - 1:.2f} [" in text and "| PIT\\|p=10 % |" in text
     assert "| -1.00 [-1.00, -1.00] | 50 | 2 min 0 s | abcdef0 |" in text.replace("\N{MINUS SIGN}", "-")
     assert (tmp_path / "out" / "comparison.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [

@@ -30,9 +30,6 @@ IMPROVEMENTS = ("si_snri", "momi", "si_snri_oracle_remix")  # the first that was
 
 NOT_APPLICABLE = "—"
 
-BAR = "\\|"
-"""In a cell of a Markdown table."""
-
 
 class Quantity(NamedTuple):
     """A measured figure, ready to print."""
@@ -102,4 +99,4 @@ def quantity(name: str, value: float | str | None) -> Quantity:
 def markdown_table(columns: Mapping[str, Sequence[str]]) -> list[str]:
     """Lines of a Markdown table, of its columns by their titles."""
     rows = [list(columns), ["---"] * len(columns), *zip(*columns.values(), strict=True)]
-    return [f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |" for row in rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]

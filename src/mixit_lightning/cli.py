@@ -308,7 +308,7 @@ def show(folder: Path) -> None:
     import json
 
     from .report.labels import quantities
-    from .report.run_page import write_report
+    from .report.page import write_report
 
     page = write_report(folder)
     record = json.loads((folder / "results.json").read_text())

@@ -1,10 +1,9 @@
 """What a run folder holds, read with errors that name the file."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from . import reading
 from .errors import UserError
@@ -12,7 +11,7 @@ from .errors import UserError
 if TYPE_CHECKING:  # slow to import and most commands never need it
     import pandas as pd
 
-REQUIRED_RESULTS = ("recipe", "run", "objective", "separator", "metrics", "selection_rule", "num_examples")
+Kind = TypeVar("Kind")
 Number = Annotated[FiniteFloat, Field(strict=True)]
 Metrics = dict[str, float | str | None]
 
@@ -42,13 +41,13 @@ class Domain(Part):
 class Results(Part):
     """Of a `results.json`, what pages and tables rely on."""
 
-    recipe: str | None = None
-    run: str | None = None
-    objective: str | None = None
-    separator: str | None = None
+    recipe: str | None
+    run: str | None
+    objective: str | None
+    separator: str | None
     metrics: Metrics
-    selection_rule: str | None = None
-    num_examples: int | None = None
+    selection_rule: str | None
+    num_examples: int | None
     seed: int | None = None
     steps: int | None = None
     domain: str | None = None
@@ -62,7 +61,6 @@ class Results(Part):
 
 
 CURVE_COLUMNS = ("step", "seconds", "metric", "value")
-EXAMPLE_COLUMNS = ("name", "input_si_snr", "momi")
 
 
 def read_json(path: Path) -> Any:
@@ -74,22 +72,17 @@ def read_json(path: Path) -> Any:
     return reading.read_json(path, "evaluate the run again")
 
 
-def read_results(path: Path, required: Sequence[str] = REQUIRED_RESULTS) -> dict[str, Any]:
-    """Content of `results.json`, checked for the entries the page cannot do without.
+def read_results(path: Path) -> dict[str, Any]:
+    """Content of `results.json`, checked for what pages and tables cannot do without.
 
     Raises:
-        UserError: there is no such file, it lacks some, or one is not what it should be.
+        UserError: there is no such file, it lacks an entry, or one is not what it should be.
     """
     if not path.is_file():
-        raise UserError(f"{path} is missing: evaluate the run before writing its report")
+        raise UserError(f"{path} is missing: evaluate the run first (`mixit evaluate`)")
     results = read_json(path)
-    if not isinstance(results, dict) or not isinstance(results.get("metrics"), dict):
-        raise UserError(f"{path} must be an object with an object 'metrics': evaluate the run again")
-    missing = [key for key in required if key not in results]
-    if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}: evaluate the run again")
     check_entries(results, Results, path)
-    return results
+    return dict(results)
 
 
 def read_training(path: Path) -> dict[str, Any]:
@@ -105,14 +98,14 @@ def read_training(path: Path) -> dict[str, Any]:
     return record
 
 
-def check_entries(content: Any, kind: type[Part], path: Path) -> None:
+def check_entries(content: Any, kind: type[Kind], path: Path) -> Kind:
     """Refuse a file whose entries are not what they should be, or so many that their errors would take all memory.
 
     Raises:
         UserError: with the entry.
     """
     try:
-        kind.model_validate(content)
+        return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))[:100]

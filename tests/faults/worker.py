@@ -42,7 +42,7 @@ MODULES = (
         for name in (
             "corpora.doctor",
             "report.comparison",
-            "report.run_page",
+            "report.page",
             "tables.render",
             "rooms",
             "inference.files",

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from mixit_lightning.report.run_page import write_report
+from mixit_lightning.report.page import write_report
 
-from .folders import LABELS, make_page, make_runs
+from ..helpers.runs import LABELS, make_page, make_runs
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
 

@@ -8,6 +8,8 @@ from mixit_lightning.cli import main
 from mixit_lightning.errors import UserError
 from mixit_lightning.report.comparison import bootstrap, compare
 
+from ..helpers.runs import make_results, make_runs
+
 COUNT = 200
 
 
@@ -19,8 +21,8 @@ def make_run(folder, values, domains=("",), names=None, **results):
         table = pd.DataFrame({"name": names or [f"m{n}" for n in range(len(values))], "si_snri": values})
         tables.append(table.assign(domain=domain) if domain else table)
     pd.concat(tables).to_csv(folder / "examples.csv", index=False)
-    record = {"metrics": {}, "seed": 0, "selection_rule": "best", "wall_time": {"train": 120.0}, **results}
-    (folder / "results.json").write_text(json.dumps({"trained_with": {"steps": 50, "commit": "abcdef0123"}, **record}))
+    record = make_results() | {"wall_time": {"train": 120.0}, "trained_with": {"steps": 50, "commit": "abcdef0123"}}
+    (folder / "results.json").write_text(json.dumps(record | results))
     return folder
 
 
@@ -62,15 +64,16 @@ def test_differences_are_paired_by_name(values, tmp_path):
 def test_every_domain_is_compared_apart_and_written(values, tmp_path):
     one = make_run(tmp_path / "a" / "run", values, domains=("reverberant", "anechoic"))
     other = make_run(tmp_path / "b" / "run", values - 1, domains=("anechoic", "reverberant", "more"))
-    assert main(["compare", f"PIT, p=10 %={one}", f"MixIT={other}", f"output={tmp_path / 'out'}"]) == 0
+    assert main(["compare", f"PIT|p=10 %={one}", f"MixIT={other}", f"output={tmp_path / 'out'}"]) == 0
     table = pd.read_csv(tmp_path / "out" / "comparison.csv")
     assert table["domain"].tolist() == ["reverberant", "reverberant", "anechoic", "anechoic"]
-    assert table["run"].tolist() == ["PIT, p=10 %", "MixIT"] * 2
+    assert table["run"].tolist() == ["PIT|p=10 %", "MixIT"] * 2
     assert table["difference"].tolist() == pytest.approx([0, -1, 0, -1])
     text = (tmp_path / "out" / "comparison.md").read_text()
     mean = values.mean()
     assert "reverberant: 200 mixtures" in text
-    assert f"| MixIT | {mean - 1:.2f} [" in text and "| -1.00 [-1.00, -1.00] | 50 | 2 min | abcdef0 |" in text
+    assert f"| MixIT | {mean - 1:.2f} [" in text and "| PIT\\|p=10 % |" in text
+    assert "| -1.00 [-1.00, -1.00] | 50 | 2 min 0 s | abcdef0 |" in text.replace("\N{MINUS SIGN}", "-")
     assert (tmp_path / "out" / "comparison.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "comparison.csv",
@@ -116,7 +119,7 @@ def test_what_cannot_be_compared(values, tmp_path, capsys):
     with pytest.raises(UserError, match=r"one/examples.csv: not tested in the domain reverberant"):
         compare([("apart", apart), ("one", one)], tmp_path)
     assert main(["compare", str(one), str(tmp_path / "none")]) == 1
-    assert "results.json: no such file; evaluate the run first" in capsys.readouterr().err
+    assert "none/results.json" in capsys.readouterr().err
     nothing = make_run(tmp_path / "nothing", np.full(COUNT, np.nan))
     assert main(["compare", str(nothing), str(one)]) == 1
     assert "si_snri applies to no example of it" in capsys.readouterr().err
@@ -125,3 +128,21 @@ def test_what_cannot_be_compared(values, tmp_path, capsys):
     assert main(["compare", str(one)]) == 1
     assert "give two or more runs" in capsys.readouterr().err
     assert not (tmp_path / "comparison.md").exists()
+
+
+def test_runs_are_found_by_name_and_the_page_lies_beside_them(tmp_path, monkeypatch, capsys):
+    make_runs(tmp_path / "runs" / "wsj0-2mix")
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", "recipe=wsj0-2mix", "run0", "PIT=run1", "runs/wsj0-2mix/run2"]) == 0
+    folder = tmp_path / "runs" / "wsj0-2mix" / "comparison"
+    assert "look and listen: runs/wsj0-2mix/comparison/comparison.html" in capsys.readouterr().out
+    assert pd.read_csv(folder / "comparison.csv")["run"].tolist() == ["run0", "PIT", "run2"]
+    (tmp_path / "run1").mkdir()  # a folder comes before a name
+    assert main(["compare", "recipe=wsj0-2mix", "run0", "run1"]) == 1
+    assert "run1/results.json" in capsys.readouterr().err
+    assert main(["compare", "recipe=wsj0-2mix", "run0", "run22"]) == 1
+    assert "run22: no such folder, and no run of runs/wsj0-2mix; did you mean run2?" in capsys.readouterr().err
+    assert main(["compare", "run0", "run22"]) == 1
+    assert "run0: no such folder, and no run of runs/synthetic; there are no finished runs" in capsys.readouterr().err
+    assert main(["compare", "recipe=wsj0-2mix", "run0", "run2", "output=here", f"runs={tmp_path / 'runs'}"]) == 0
+    assert (tmp_path / "here" / "comparison.html").is_file()

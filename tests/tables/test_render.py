@@ -93,6 +93,10 @@ def make_record(folder, config, si_snri=10.0, **results):
     if config is not None:
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
     record = {
+        "recipe": "synthetic",
+        "run": folder.name,
+        "objective": "mixit",
+        "separator": "tdcnpp",
         "metrics": {"si_snri": si_snri, "input_si_snr": 0.5},
         "num_examples": 4,
         "selection_rule": "best two of four",

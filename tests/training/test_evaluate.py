@@ -1,6 +1,7 @@
 """The table of a test set: one row per example, whatever the batches."""
 
 import lightning
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch.utils.data import DataLoader
 from mixit_lightning.data import EvaluationBatch
 from mixit_lightning.metrics import momi, si_snr
 from mixit_lightning.objectives import Objective
+from mixit_lightning.training.evaluate import choose_examples
 from mixit_lightning.training.module import SeparationModule
 
 COUNT, LENGTH = 7, 600
@@ -72,3 +74,29 @@ def test_a_single_mixture_has_no_momi():
     batch = EvaluationBatch(references.sum(1), references, torch.zeros(1, 0, LENGTH), ["alone"])
     table, values = score([batch])
     assert values["momi"] is None and table.momi.isna().all() and values["si_snri"] is not None
+
+
+def rows_of(sources, seed):
+    """A row a test mixture, as evaluation makes them; what a run scored differs, the test set does not."""
+    values = np.random.default_rng(seed).normal(5, 3, len(sources))
+    alone = np.array(sources) == 1
+    nothing = np.full(len(sources), np.nan)
+    columns = {"si_snri": np.where(alone, nothing, values), "one_source": np.where(alone, values, nothing)}
+    return pd.DataFrame({"num_references": sources, "momi": values, **columns})
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        ([2] * 300, {50, 150, 250}),
+        ([1, 2, 3] * 20, {10, 31, 50, 30}),
+        ([1] * 9, {4}),
+        ([2], {0}),
+        ([0] * 6, {1, 3, 5}),
+    ],
+)
+def test_some_examples_are_the_same_in_every_run(sources, expected):
+    chosen = [choose_examples(rows_of(sources, seed)) for seed in range(20)]
+    same = set.intersection(*map(set, chosen))
+    assert same == expected
+    assert {number for choice in chosen for number, why in choice.items() if why == "the same in every run"} <= expected

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..report.labels import METRICS, format_count, quantities
-from ..report.run_page import provenance
+from ..report.runs import provenance
 from .extra import share_packages
 
 with share_packages():

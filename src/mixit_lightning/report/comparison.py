@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from ..errors import UserError
 from ..files import replacing
-from ..records import read_results, read_table
-from .comparison_page import render_comparison
-from .comparison_plots import Interval, draw_intervals, intervals, intervals_height
-from .labels import axis_label
-from .plots import new_figure, plot_style
+from .labels import axis_label, format_count, format_duration, format_number, markdown_table
+from .page import Means, render_runs
+from .plots import LIGHT, Panel, line_style, new_figure, plot_style
+from .runs import INPUT, Run, read_run
 
 RESAMPLES = 10_000
 CHUNK = 1000
@@ -21,20 +21,24 @@ CHUNK = 1000
 
 COVERAGE = 0.95
 
-INPUT = "input_si_snr"
 INPUT_TOLERANCE = 0.01
 """dB by which other processors may round."""
 
+MAX_LABEL = 44
+"""Letters beside a figure in a panel's width."""
 
-class Run(NamedTuple):
-    """A run that was evaluated."""
 
-    label: str
-    folder: Path
-    results: dict[str, Any]
-    examples: dict[str, pd.DataFrame]
-    """By domain (called `test` where there is one only), rows by the name of the mixture: the measure, and the level of
-    the input, which tells mixtures of the same recordings apart."""
+class Interval(NamedTuple):
+    """A mean and where it may as well lie."""
+
+    mean: float
+    low: float
+    high: float
+
+    def text(self, sign: str = "") -> str:
+        """As it is written; `sign="+"` signs positive numbers too."""
+        mean, low, high = (format_number(value, sign=sign) for value in self)
+        return f"{mean} [{low}, {high}]"
 
 
 def compare(labelled_runs: Sequence[tuple[str, Path]], target: Path, measure: str = "si_snri") -> pd.DataFrame:
@@ -48,58 +52,18 @@ def compare(labelled_runs: Sequence[tuple[str, Path]], target: Path, measure: st
     Raises:
         UserError: a folder without results or with broken files, or runs that were tested on other mixtures.
     """
-    runs = [read_run(label, folder, measure) for label, folder in labelled_runs]
+    runs = [read_run(label, folder) for label, folder in labelled_runs]
     table = tabulate(runs, measure)
-    page = render_comparison(runs, table, measure)
+    page = render_runs(runs, measure, [means_of(part, measure) for _, part in table.groupby("domain", sort=False)])
     target.mkdir(parents=True, exist_ok=True)
     with replacing(target / "comparison.csv") as partial:
         table.to_csv(partial, index=False, float_format="%.4f")
     with replacing(target / "comparison.md") as partial:
-        partial.write_text(markdown(table, measure, runs[0].results.get("selection_rule", "not recorded")))
+        partial.write_text(markdown(table, measure, str(runs[0].results["selection_rule"])))
     draw(table, measure, target / "comparison.png")
     with replacing(target / "comparison.html") as partial:
         partial.write_bytes(page)
     return table
-
-
-def tabulate(runs: Sequence[Run], measure: str) -> pd.DataFrame:
-    """One row per domain and run: mean, difference from the first run, their intervals, and what the run was.
-
-    Raises:
-        UserError: runs that were tested on other mixtures.
-    """
-    rows: list[dict[str, Any]] = []
-    for domain, first in runs[0].examples.items():
-        for run in runs:
-            if domain not in run.examples:
-                raise UserError(f"{run.folder}/examples.csv: not tested in the domain {domain}; evaluate it again")
-            examples = run.examples[domain]
-            if not same_mixtures(examples, first):
-                raise UserError(
-                    f"{run.folder}/examples.csv: tested on other mixtures than {runs[0].folder}; compare runs with "
-                    "the same test set"
-                )
-            values = examples[measure]
-            value = bootstrap(values.to_numpy())
-            difference = bootstrap((values - first.loc[values.index, measure]).to_numpy())
-            rows.append(
-                {
-                    "domain": domain,
-                    "run": run.label,
-                    measure: value.mean,
-                    f"{measure}_low": value.low,
-                    f"{measure}_high": value.high,
-                    "difference": difference.mean,
-                    "difference_low": difference.low,
-                    "difference_high": difference.high,
-                    "num_examples": len(values),
-                    "seed": run.results.get("seed"),
-                    "steps": (run.results.get("trained_with") or {}).get("steps"),
-                    "train_seconds": (run.results.get("wall_time") or {}).get("train"),
-                    "commit": str((run.results.get("trained_with") or run.results).get("commit", ""))[:7],
-                }
-            )
-    return pd.DataFrame(rows)
 
 
 def find_run(word: str, among: Path) -> Path:
@@ -119,38 +83,66 @@ def find_run(word: str, among: Path) -> Path:
     return among / word
 
 
-def read_run(label: str, folder: Path, measure: str) -> Run:
-    """Results and examples of a run folder.
+def tabulate(runs: Sequence[Run], measure: str) -> pd.DataFrame:
+    """One row per domain and run: mean, difference from the first run, their intervals, and what the run was.
 
     Raises:
-        UserError: they are not there, or lack the measure.
+        UserError: runs that were tested on other mixtures, or not with this measure.
     """
-    for name in ("results.json", "examples.csv"):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder / name}: no such file; evaluate the run first (`mixit evaluate`)")
-    results = read_results(folder / "results.json", required=())
-    examples = read_table(folder / "examples.csv", ("name",), text=("name", "domain"))
-    assert examples is not None
-    if measure not in examples:
-        raise UserError(
-            f"{folder / 'examples.csv'}: has no column {measure}; there are: {', '.join(map(str, examples))}"
-        )
-    known = examples[examples[measure].notna()]
-    if known.empty:
-        raise UserError(f"{folder / 'examples.csv'}: {measure} applies to no example of it")
-    parts = known.groupby("domain", sort=False) if "domain" in known else [("test", known)]
-    columns = [column for column in (measure, INPUT) if column in known]
-    # Mixtures of one name differ in nothing that we know.
-    return Run(label, folder, results, {str(domain): part.groupby("name")[columns].mean() for domain, part in parts})
+    scores = [scores_of(run, measure) for run in runs]
+    rows = []
+    for domain, first in scores[0].items():
+        for run, by_domain in zip(runs, scores, strict=True):
+            path = run.folder / "examples.csv"
+            if domain not in by_domain:
+                raise UserError(f"{path}: not tested in the domain {domain}; evaluate it again")
+            if not same_mixtures(by_domain[domain], first):
+                raise UserError(
+                    f"{path}: tested on other mixtures than {runs[0].folder}; compare runs with the same test set"
+                )
+            values, training = by_domain[domain][measure], run.results.get("trained_with") or {}
+            row: dict[str, Any] = {"domain": domain, "run": run.label}
+            for name, of in ((measure, values), ("difference", values - first[measure])):
+                row |= dict(zip((name, f"{name}_low", f"{name}_high"), bootstrap(of.to_numpy()), strict=True))
+            rows.append(
+                row
+                | {
+                    "num_examples": len(values),
+                    "seed": run.results.get("seed"),
+                    "steps": training.get("steps"),
+                    "train_seconds": (run.results.get("wall_time") or {}).get("train"),
+                    "commit": str((training or run.results).get("commit") or "")[:7],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def scores_of(run: Run, measure: str) -> dict[str, pd.DataFrame]:
+    """By domain, the measure of every mixture, and the level of its input, which tells mixtures of one name apart.
+
+    Raises:
+        UserError: the run has no such measure.
+    """
+    path = run.folder / "examples.csv"
+    if run.examples is None:
+        raise UserError(f"{path}: no such file; evaluate the run first (`mixit evaluate`)")
+    if measure not in run.examples:
+        raise UserError(f"{path}: has no column {measure}; there are: {', '.join(map(str, run.examples))}")
+    if run.examples[measure].isna().all():
+        raise UserError(f"{path}: {measure} applies to no example of it")
+    known = {domain: examples[examples[measure].notna()] for domain, examples in run.domains.items()}
+    columns = [column for column in (measure, INPUT) if column in run.examples]
+    # Mixtures of one name differ in nothing that we know; names are sorted.
+    return {domain: part.groupby("name")[columns].mean() for domain, part in known.items() if len(part)}
 
 
 def same_mixtures(one: pd.DataFrame, other: pd.DataFrame) -> bool:
     """Whether examples have the same names, and inputs of the same level: rooms change no name."""
-    if set(one.index) != set(other.index):
+    if not one.index.equals(other.index):
         return False
     if INPUT not in one or INPUT not in other:
         return True
-    return bool(np.allclose(one[INPUT], other.loc[one.index, INPUT], atol=INPUT_TOLERANCE, equal_nan=True))
+    return bool(np.allclose(one[INPUT], other[INPUT], atol=INPUT_TOLERANCE, equal_nan=True))
 
 
 def bootstrap(values: np.ndarray) -> Interval:
@@ -158,55 +150,111 @@ def bootstrap(values: np.ndarray) -> Interval:
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
     """
-    rng = np.random.default_rng(0)
-    means = np.concatenate(
-        [values[rng.integers(len(values), size=(CHUNK, len(values)))].mean(axis=1) for _ in range(RESAMPLES // CHUNK)]
-    )
-    low, high = np.quantile(means, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return Interval(float(values.mean()), float(low), float(high))
+    from scipy import stats
+
+    mean = float(values.mean())
+    if len(values) == 1:  # which SciPy refuses
+        return Interval(mean, mean, mean)
+    resampling = {"n_resamples": RESAMPLES, "batch": CHUNK, "rng": np.random.default_rng(0)}
+    found = stats.bootstrap((values,), np.mean, confidence_level=COVERAGE, method="percentile", **resampling)
+    return Interval(mean, *map(float, found.confidence_interval))
+
+
+def shown(table: pd.DataFrame, measure: str) -> dict[str, list[str]]:
+    """The columns for readers of one domain of the table, one entry per run."""
+    changes = [one.text("+") for one in intervals(table, "difference")]
+    return {
+        f"{axis_label(measure)} [95 %]": [one.text() for one in intervals(table, measure)],
+        "minus the first run [95 %, paired]": ["", *changes[1:]],
+        "steps": ["?" if pd.isna(steps) else format_count(steps) for steps in table["steps"]],
+        "training": ["?" if pd.isna(seconds) else format_duration(seconds) for seconds in table["train_seconds"]],
+        "commit": table["commit"].tolist(),
+    }
 
 
 def markdown(table: pd.DataFrame, measure: str, selection_rule: str) -> str:
-    """A table for people."""
-    label = axis_label(measure)
+    """The table as Markdown."""
     lines = []
-    for domain in table["domain"].unique():
-        part = table[table["domain"] == domain]
-        first = part.iloc[0]
-        lines += [
-            f"{domain}: {first['num_examples']} mixtures",
-            "",
-            f"| run | {label} [95 %] | minus the first row [95 %, paired] | steps | training | commit |",
-            "| --- | --- | --- | --- | --- | --- |",
-        ]
-        for place, row in enumerate(part.to_dict("records")):
-            value = f"{row[measure]:.2f} [{row[f'{measure}_low']:.2f}, {row[f'{measure}_high']:.2f}]"
-            difference = f"{row['difference']:+.2f} [{row['difference_low']:+.2f}, {row['difference_high']:+.2f}]"
-            seconds = row["train_seconds"]
-            duration = "?" if seconds is None or seconds != seconds else f"{seconds / 60:.0f} min"
-            steps = "?" if row["steps"] is None or row["steps"] != row["steps"] else f"{row['steps']:.0f}"
-            label = str(row["run"]).replace("|", "\\|")
-            lines.append(
-                f"| {label} | {value} | {difference if place else ''} | {steps} | {duration} | {row['commit']} |"
-            )
-        lines.append("")
+    for domain, part in table.groupby("domain", sort=False):
+        columns = {"run": part["run"].tolist(), **shown(part, measure)}
+        lines += [f"{domain}: {part['num_examples'].iloc[0]} mixtures", "", *markdown_table(columns), ""]
     sources = (
         f"Intervals: percentile bootstrap over the test mixtures, {RESAMPLES:,} resamples; what another seed "
         "of training would change is not in them."
     )
-    return "\n".join([*lines, sources, f"Selection rule of the first row: {selection_rule}.", ""])
+    return "\n".join([*lines, sources, f"Selection rule of the first run: {selection_rule}.", ""])
+
+
+def means_of(table: pd.DataFrame, measure: str) -> Means:
+    """One domain of the table as the page shows it."""
+    label, labels = axis_label(measure), table["run"].tolist()
+    means, changes = intervals(table, measure), intervals(table, "difference")
+
+    def draw_means(axes: Axes) -> str:
+        draw_intervals(axes, labels, means, means[0].mean, label)
+        return "Means with their 95 % intervals; the dotted line is the mean of the first run."
+
+    def draw_differences(axes: Axes) -> str:
+        draw_intervals(axes, labels, changes, 0, f"difference of {label}", "+")
+        return "Mean differences from the first run, mixture by mixture, with their 95 % intervals."
+
+    panels = [Panel("Intervals", draw, height=intervals_height(len(labels))) for draw in (draw_means, draw_differences)]
+    return Means(str(table["domain"].iloc[0]), int(table["num_examples"].iloc[0]), shown(table, measure), panels)
 
 
 def draw(table: pd.DataFrame, measure: str, path: Path) -> None:
-    """Means and intervals of all runs, one panel per domain."""
-    domains = list(dict.fromkeys(table["domain"]))
-    height = intervals_height(len(table) // len(domains))
+    """Means and intervals of all runs as a picture, one panel per domain."""
+    parts = table.groupby("domain", sort=False)
     with plot_style():
-        figure, panels = new_figure(len(domains), height)
-        for axes, domain in zip(panels, domains, strict=True):
-            part = table[table["domain"] == domain]
+        figure, panels = new_figure(len(parts), intervals_height(len(table) // len(parts)))
+        for axes, (domain, part) in zip(panels, parts, strict=True):
             means = intervals(part, measure)
             draw_intervals(axes, part["run"].tolist(), means, means[0].mean, axis_label(measure))
-            axes.set_title(domain, fontsize=10)
+            axes.set_title(str(domain), fontsize=10)
         with replacing(path) as partial:
             figure.savefig(partial, format="png", dpi=150, facecolor="white")
+
+
+def intervals(table: pd.DataFrame, name: str) -> list[Interval]:
+    """Intervals of a column, by its `_low` and `_high`."""
+    return [Interval(*values) for values in table[[name, f"{name}_low", f"{name}_high"]].itertuples(index=False)]
+
+
+def intervals_height(count: int) -> float:
+    """Height in inches of a panel of intervals."""
+    return 0.7 + 0.44 * count
+
+
+def draw_intervals(
+    axes: Axes, labels: Sequence[str], intervals: Sequence[Interval], base: float, unit: str, sign: str = ""
+) -> None:
+    """Means and intervals, one row per run, each below its label, as labels may have any length.
+
+    Args:
+        axes: to draw in.
+        labels: of the runs.
+        intervals: of the runs.
+        base: value marked by a dotted line.
+        unit: of the values, as the axis is called.
+        sign: `+` signs positive means too.
+    """
+    axes.axvline(base, linestyle=":", linewidth=1, color=LIGHT["muted"])
+    for place, (label, (mean, low, high)) in enumerate(zip(labels, intervals, strict=True)):
+        colour = line_style(place)["color"]
+        axes.errorbar(mean, place, xerr=[[mean - low], [high - mean]], fmt="o", color=colour, capsize=3, markersize=5)
+        # The end of a long label stays, for it often tells runs apart.
+        short = label if len(label) <= MAX_LABEL else f"{label[: MAX_LABEL - 16]}…{label[-15:]}"
+        for text, side, start in ((f"{place + 1}  {short}", "left", 0), (format_number(mean, sign=sign), "right", 1)):
+            axes.annotate(
+                text,
+                (start, place),
+                xycoords=("axes fraction", "data"),
+                xytext=(0, 5),
+                textcoords="offset points",
+                ha=side,
+                va="bottom",
+                bbox={"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 0.5},
+            )
+    axes.margins(x=0.08)
+    axes.set(yticks=[], ylim=(len(labels) - 0.6, -0.9), xlabel=unit)
+    axes.spines["left"].set_visible(False)

@@ -1,5 +1,6 @@
 """What is measured, what it is called on every page, plot and dashboard, and how it is written."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 # What each figure is called on the page and what it means; in decibels, higher is better, unless UNITS says otherwise.
@@ -39,9 +40,9 @@ class Quantity(NamedTuple):
     meaning: str
 
 
-def format_number(value: float, digits: int = 2) -> str:
-    """A number with a true minus sign, or `nan` and `inf` as they are."""
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+def format_number(value: float, digits: int = 2, sign: str = "") -> str:
+    """A number with a true minus sign, or `nan` and `inf` as they are; `sign="+"` signs positive ones too."""
+    return f"{value:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def format_count(value: float) -> str:
@@ -67,13 +68,23 @@ def axis_label(name: str) -> str:
     return f"{METRICS[name][0]}, {UNITS.get(name, 'dB')}".removesuffix(", ") if name in METRICS else name
 
 
-def quantities(metrics: dict[str, float | None]) -> list[Quantity]:
+def quantities(metrics: Mapping[str, float | str | None]) -> list[Quantity]:
     """The figures of a metrics entry, known ones first, in the order of METRICS."""
-    names = [name for name in METRICS if name in metrics] + [name for name in metrics if name not in METRICS]
-    return [quantity(name, metrics[name]) for name in names]
+    return [quantity(name, metrics[name]) for name in dict.fromkeys([*METRICS, *metrics]) if name in metrics]
 
 
-def quantity(name: str, value: float | None) -> Quantity:
+def quantity_rows(runs: Sequence[Mapping[str, float | str | None]]) -> dict[str, list[str]]:
+    """All figures that runs have, by their labels, with the value of each run; known ones first."""
+    found = dict.fromkeys(name for metrics in runs for name in metrics)
+    names = dict.fromkeys(name for name in [*METRICS, *found] if name in found)
+    rows = {name: [quantity(name, metrics.get(name)) for metrics in runs] for name in names}
+    return {
+        items[0].label: [f"{item.text}\N{NO-BREAK SPACE}{item.unit}".strip() for item in items]
+        for items in rows.values()
+    }
+
+
+def quantity(name: str, value: float | str | None) -> Quantity:
     """One figure with its label and unit; a metric this module does not know keeps its own name and has no unit."""
     label, meaning = METRICS.get(name, (name.replace("_", " "), ""))
     if not isinstance(value, int | float):
@@ -83,3 +94,9 @@ def quantity(name: str, value: float | None) -> Quantity:
         unit = UNITS.get(name, "dB")
         return Quantity(label, format_number(100 * value, 0) if unit == "%" else format_number(value), unit, meaning)
     return Quantity(label, f"{value:.4g}".replace("-", "\N{MINUS SIGN}"), "", meaning)
+
+
+def markdown_table(columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table, of its columns by their titles."""
+    rows = [list(columns), ["---"] * len(columns), *zip(*columns.values(), strict=True)]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]

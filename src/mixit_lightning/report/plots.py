@@ -1,24 +1,29 @@
-"""Drawings of the pages: curves, distributions and separation counts, as inline SVG or as a picture."""
+"""Drawings of one run or several: intervals, curves, distributions and separation counts, as inline SVG or pictures.
+
+A run has the colour and the dashes of its place among the runs of a page, wherever it is drawn.
+"""
 
 import io
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .labels import (
-    IMPROVEMENTS,
     METRICS,
     OBJECTIVES,
     UNITS,
+    axis_label,
     format_count,
     format_duration,
     format_number,
     format_percent,
 )
+from .runs import INPUT, Run
 
 if TYPE_CHECKING:  # matplotlib and pandas are slow to import and most commands never need them
     import pandas as pd
@@ -54,9 +59,41 @@ DARK = {
 }
 SERIES = [colour for name, colour in LIGHT.items() if name.startswith("series")]
 
+DASHES = ((), (5, 2), (1, 1.5), (6, 2, 1, 2))
+"""Lengths of lines and gaps, in line widths: a run more than there are colours has a broken line."""
+
 MAX_CURVE_POINTS = 600  # finer than the page shows, and keeps the file small
+MAX_POINTS = 2400  # in a panel: a browser draws each as an element of its own
 MAX_BINS = 60
+BINS_OF_LEVELS = 10
+EXAMPLES_IN_A_BIN = 12
 PANEL_SIZE = (4.4, 2.9)  # inches; small, so that lettering stays legible on a telephone
+
+
+class Panel(NamedTuple):
+    """What will be a plot."""
+
+    kind: str
+    """In words, for those who cannot see it."""
+    draw: "Callable[[Axes], str]"
+    """Draws it and returns its caption."""
+    where: str = ""
+    """What the caption begins with."""
+    height: float = PANEL_SIZE[1]
+    """In inches."""
+
+
+class Line(NamedTuple):
+    """A curve of a panel."""
+
+    series: "pd.Series"
+    """Over steps or hours."""
+    place: int
+    """Which gives it its colour."""
+    label: str = ""
+    """In the legend, if any."""
+    smooth: bool = False
+    """Whether to draw it faintly, and its moving average above it."""
 
 
 class Plot(NamedTuple):
@@ -107,12 +144,15 @@ def new_figure(columns: int = 1, height: float = PANEL_SIZE[1]) -> "tuple[Figure
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
-def inline_plot(name: str, draw: "Callable[[Axes], str]", alt: str, height: float = PANEL_SIZE[1]) -> Plot:
-    """Draw one panel for the page; what `draw` returns becomes the caption."""
+def inline_plots(name: str, panels: "Iterable[Panel]") -> list[Plot]:
+    """Draw panels for the page; `name` sets them apart from others on it."""
+    plots = []
     with plot_style():
-        figure, (axes,) = new_figure(height=height)
-        caption = draw(axes)
-        return Plot(inline_svg(figure, name), f"{alt}. {caption}", caption)
+        for number, panel in enumerate(panels):
+            figure, (axes,) = new_figure(height=panel.height)
+            caption = panel.where + panel.draw(axes)
+            plots.append(Plot(inline_svg(figure, f"{name}{number}"), f"{panel.kind}. {caption}", caption))
+    return plots
 
 
 def inline_svg(figure: "Figure", name: str) -> "Markup":
@@ -130,172 +170,210 @@ def inline_svg(figure: "Figure", name: str) -> "Markup":
     return Markup(svg)
 
 
-def curve_plots(curves: "pd.DataFrame") -> list[Plot]:
-    """The training curves, drawn for the page."""
+def line_style(place: int) -> dict[str, Any]:
+    """Colour and dashes of the run at a place, as matplotlib wants them."""
+    dashes = DASHES[place // len(SERIES) % len(DASHES)]
+    return {"color": SERIES[place % len(SERIES)], "linestyle": (0, dashes) if dashes else "-"}
+
+
+def curve_panels(runs: Sequence[Run], measure: str) -> tuple[list[Panel], list[str]]:
+    """The curves of one run, or the validation curves of several over steps and hours; and what there is none of."""
+    known = [(place, run.curves) for place, run in enumerate(runs) if run.curves is not None]
+    notes = [
+        f"{run.label}: no curves, as the run folder has no metrics.csv; was the checkpoint trained elsewhere?"
+        for run in runs
+        if run.curves is None
+    ]
+    if len(runs) == 1:
+        panels = [panel for _, curves in known for panel in curve_panels_of_one(curves)]
+        return panels, notes if panels or notes else ["No curves: metrics.csv holds no loss and no metric."]
+    if known:
+        notes.append("Hours depend on the machine and on what else it did; the provenance below names it.")
+    if len({runs[place].results["objective"] for place, _ in known}) > 1:
+        notes.append("val/loss is that of a run's own objective: those of different objectives are not to be compared.")
+    panels = []
+    for name in dict.fromkeys(("loss", measure, "si_snri", "momi")):
+        logged = {place: curves for place, curves in known if curve(curves, f"val/{name}").notna().any()}
+        if lacking := [runs[place].label for place, _ in known if place not in logged]:
+            notes.append(f"val/{name} is not in the metrics.csv of {', '.join(lacking)}.")
+        label = "val/loss, dB (lower is better)" if name == "loss" else f"{axis_label(name)}, on validation examples"
+        for over in ("step", "hours") if logged else ():
+            lines = [Line(curve(curves, f"val/{name}", over), place) for place, curves in logged.items()]
+            caption = f"{label}, over {'training steps' if over == 'step' else 'hours of training'}."
+            panels.append(Panel("Line chart", partial(draw_curves, lines=lines, label=label, caption=caption)))
+    return panels, notes
+
+
+def curve_panels_of_one(curves: "pd.DataFrame") -> list[Panel]:
+    """The losses of a run, and its validation metrics."""
+    names = list(curves.dropna(subset=["metric", "value"])["metric"].unique())
+    losses = []
+    for place, name in enumerate(sorted(name for name in names if name.endswith("loss"))):
+        stage, _, kind = name.rpartition("/")
+        kind = kind.removesuffix("loss").strip("_")
+        label = {"train": "training (smoothed)", "val": "validation"}.get(stage, stage)
+        label += f", {OBJECTIVES.get(kind, kind)}" if kind else ""
+        losses.append(Line(curve(curves, name), place, label, smooth=stage == "train"))
+    # MSi by the number of sources would hide the others.
+    shown = [name for name in METRICS if name not in UNITS and not name.startswith("msi_") and f"val/{name}" in names]
+    metrics = [Line(curve(curves, f"val/{name}"), place, METRICS[name][0]) for place, name in enumerate(shown)]
+    seconds, steps = float(curves["seconds"].max()), format_count(curves["step"].max())
+    elapsed = f" {steps} steps in {format_duration(seconds)}." if math.isfinite(seconds) else ""
     return [
-        inline_plot(f"curve{number}", draw, "Line chart over training steps")
-        for number, draw in enumerate(curve_panels(curves))
+        Panel("Line chart over training steps", partial(draw_curves, lines=lines, label=label, caption=caption))
+        for lines, label, caption in (
+            (losses, "loss (dB)", f"Loss over training, lower is better.{elapsed}"),
+            (metrics, "validation metric (dB)", "Metrics on the validation examples, higher is better."),
+        )
+        if lines
     ]
 
 
-def curve_panels(curves: "pd.DataFrame") -> "list[Callable[[Axes], str]]":
-    """The panels there is something to draw in."""
-    names = list(curves.dropna(subset=["metric", "value"])["metric"].unique())
-    losses = [name for name in names if name.endswith("loss")]
-    # MSi by the number of sources would hide the others.
-    metrics = [name for name in METRICS if name not in UNITS and not name.startswith("msi_")]
-    metrics = [f"val/{name}" for name in metrics if f"val/{name}" in names]
-    panels: list[Callable[[Axes], str]] = []
-    if losses:
-        panels.append(lambda axes: draw_losses(axes, curves, losses))
-    if metrics:
-        panels.append(lambda axes: draw_metrics(axes, curves, metrics))
-    return panels
-
-
 def curve(curves: "pd.DataFrame", name: str, over: str = "step") -> "pd.Series":
-    """Values of one metric indexed by step or seconds; of steps that were repeated after a restart, the last holds."""
+    """Values of a metric indexed by step or hours; of steps repeated after a restart, the last holds."""
     rows = curves.loc[curves["metric"] == name].drop_duplicates("step", keep="last")
-    return rows.set_index(over)["value"].sort_index().replace([math.inf, -math.inf], math.nan)
+    values = rows.assign(hours=rows["seconds"] / 3600).set_index(over)["value"]
+    return values.sort_index().replace([math.inf, -math.inf], math.nan)
+
+
+def draw_curves(axes: "Axes", lines: Sequence[Line], label: str, caption: str) -> str:
+    """Curves over the steps or hours that are their index; with their points where these are few."""
+    from matplotlib.ticker import EngFormatter
+
+    for line in lines:
+        style, series = line_style(line.place), line.series
+        if line.smooth:
+            raw = thin(series)
+            axes.plot(raw.index, raw, **style, linewidth=0.6, alpha=0.3)
+            series = series.ewm(span=max(1, len(series) // 50)).mean()
+        shown = thin(series)
+        marker = "o" if len(shown) <= 40 else ""
+        axes.plot(shown.index, shown, **style, linewidth=1.4, marker=marker, markersize=2.5, label=line.label)
+    over_steps = lines[0].series.index.name == "step"
+    if over_steps:
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_xlim(left=0)
+    axes.set(xlabel="training step" if over_steps else "hours of training", ylabel=label)
+    if lines[0].label:
+        draw_legend(axes, 2)
+    return caption
 
 
 def thin(values: "pd.Series") -> "pd.Series":
     """At most MAX_CURVE_POINTS of the values, evenly spaced, the last one among them."""
-    stride = math.ceil(len(values) / MAX_CURVE_POINTS)
-    return values[::-1][::stride][::-1] if stride > 1 else values
+    return values[::-1][:: math.ceil(len(values) / MAX_CURVE_POINTS) or 1][::-1]
 
 
-def draw_line(axes: "Axes", values: "pd.Series", label: str, colour: str, style: Any = "-") -> None:
-    """A curve, with its points marked where they are few."""
-    values = thin(values)
-    marker = "o" if len(values) <= 40 else ""
-    axes.plot(
-        values.index, values, linestyle=style, color=colour, linewidth=1.4, marker=marker, markersize=2.5, label=label
-    )
+def example_panels(runs: Sequence[Run], measure: str) -> tuple[list[Panel], list[str]]:
+    """By domain, how a measure spreads over examples and depends on the level of the input; and what is missing."""
+    panels, notes = [], []
+    common = [domain for domain in runs[0].domains if all(domain in run.domains for run in runs)]
+    for domain in common:
+        where = f"{domain}: " if len(common) > 1 else ""
+        tables = [run.domains[domain].replace([math.inf, -math.inf], math.nan) for run in runs]
+        points = [table.reindex(columns=[INPUT, measure]).dropna().to_numpy() for table in tables]
+        if any(measure in table and table[measure].notna().any() for table in tables):
+            panels.append(Panel("Histogram", partial(draw_histogram, runs=[table[measure] for table in tables]), where))
+        if any(map(len, points)):
+            panels.append(Panel("Scatter plot", partial(draw_levels, runs=points, measure=measure), where))
+        notes += [
+            f"{where}{run.label}: examples.csv has no levels ({INPUT}) of inputs."
+            for run, some in zip(runs, points, strict=True)
+            if not len(some)
+        ]
+    return panels, notes if panels else ["No distribution: examples.csv has no finite improvement, or is not there."]
 
 
-def draw_losses(axes: "Axes", curves: "pd.DataFrame", names: list[str]) -> str:
-    """Losses over steps: training as measured and smoothed, validation as measured."""
-    for name, colour in zip(sorted(names), SERIES * len(names), strict=False):
-        stage, _, kind = name.rpartition("/")
-        kind = kind.removesuffix("loss").strip("_")
-        label = {"train": "training", "val": "validation"}.get(stage, stage)
-        label += f", {OBJECTIVES.get(kind, kind)}" if kind else ""
-        values = curve(curves, name)
-        if stage == "train":
-            raw = thin(values)
-            axes.plot(raw.index, raw, color=colour, linewidth=0.6, alpha=0.3)
-            values = values.ewm(span=max(1, len(values) // 50)).mean()
-            label += " (smoothed)"
-        draw_line(axes, values, label, colour)
-    finish_curves(axes, "loss (dB)")
-    return f"Loss over training, lower is better.{elapsed(curves)}"
-
-
-def draw_metrics(axes: "Axes", curves: "pd.DataFrame", names: list[str]) -> str:
-    """Validation metrics over steps."""
-    for name, colour in zip(names, SERIES * len(names), strict=False):
-        draw_line(axes, curve(curves, name), METRICS[name.removeprefix("val/")][0], colour)
-    finish_curves(axes, "validation metric (dB)")
-    return "Metrics on the validation examples, higher is better."
-
-
-def finish_curves(axes: "Axes", label: str) -> None:
-    """Labels and legend that all curves share."""
-    from matplotlib.ticker import EngFormatter
-
-    axes.set_xlabel("training step")
-    axes.set_ylabel(label)
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2, columnspacing=1.2)
-
-
-def elapsed(curves: "pd.DataFrame") -> str:
-    """How long the steps on the curves took, in words."""
-    seconds = curves["seconds"].max()
-    if not math.isfinite(seconds):
-        return ""
-    return f" {format_count(curves['step'].max())} steps in {format_duration(float(seconds))}."
-
-
-def distribution_plots(examples: "pd.DataFrame") -> list[Plot]:
-    """How the improvement spreads over examples, and how it depends on the input; empty where none was measured."""
-    measured = [name for name in ("input_si_snr", *IMPROVEMENTS) if name in examples]
-    finite = examples[measured].replace([math.inf, -math.inf], math.nan)
-    name = next((name for name in measured[1:] if finite[name].notna().any()), None)
-    if name is None:
-        return []
-    values = finite[name].dropna().to_numpy()
-    plots = [
-        inline_plot("histogram", lambda axes: draw_histogram(axes, values, len(examples), name), "Histogram"),
-    ]
-    both = finite[["input_si_snr", name]].dropna().to_numpy()
-    if len(both):
-        plots.append(inline_plot("scatter", lambda axes: draw_scatter(axes, both, name), "Scatter plot"))
-    return plots
-
-
-def draw_histogram(axes: "Axes", values: np.ndarray, total: int, name: str) -> str:
-    """Histogram of improvements with median and 10th percentile marked."""
-    edges = np.histogram_bin_edges(values, "auto")
-    axes.hist(values, bins=min(len(edges) - 1, MAX_BINS), color=LIGHT["series-1"], alpha=0.55)
-    tenth, median = np.percentile(values, [10, 50])
-    # Each label stands on the outer side of its line, so the two never meet.
-    for mark, text, side in [(tenth, "10 % below", "right"), (median, "median", "left")]:
-        axes.axvline(mark, color=LIGHT["ink"], linewidth=1)
-        axes.annotate(
-            f"{text} {format_number(mark, 1)}",
-            (mark, 1.02),
-            xycoords=("data", "axes fraction"),
-            xytext=(-2 if side == "right" else 2, 0),
-            textcoords="offset points",
-            ha=side,
+def draw_histogram(axes: "Axes", runs: "Sequence[pd.Series]") -> str:
+    """Histograms of a measure, with lines at its medians (whole) and 10th percentiles (dotted)."""
+    label = axis_label(str(runs[0].name))
+    known = [run.dropna().to_numpy() for run in runs]
+    every = np.concatenate(known)
+    edges = np.histogram_bin_edges(every, min(math.isqrt(len(every)) + 1, MAX_BINS)).tolist()
+    captions = []
+    for place, (run, values) in enumerate(zip(runs, known, strict=True)):
+        if not len(values):
+            continue
+        style = line_style(place)
+        tenth, median = np.percentile(values, [10, 50])
+        axes.hist(values, edges, histtype="step", linewidth=1.2, **style)
+        if len(runs) == 1:
+            axes.hist(values, edges, color=style["color"], alpha=0.4)
+        axes.axvline(median, color=style["color"], linewidth=1)
+        axes.axvline(tenth, color=style["color"], linewidth=1, linestyle=":")
+        captions.append(
+            f"{f'run {place + 1}: ' * (len(runs) > 1)}median {format_number(median, 1)} (line), "
+            f"10th percentile {format_number(tenth, 1)} (dotted), {format_count(len(values))} examples"
         )
-    label = METRICS[name][0]
-    axes.set_xlabel(f"{label} (dB)")
+        if left_out := len(run) - len(values):
+            captions[-1] += f" ({format_count(left_out)} without a finite value are left out)"
+    axes.set_xlabel(label)
     axes.set_ylabel("examples")
-    caption = (
-        f"{label} of {format_count(len(values))} examples: median {format_number(median, 1)} dB, "
-        f"10th percentile {format_number(tenth, 1)} dB."
-    )
-    left_out = total - len(values)
-    return caption + (f" {format_count(left_out)} without a finite {label} are left out." if left_out else "")
+    return f"Distribution of {label}; {'; '.join(captions)}."
 
 
-def draw_scatter(axes: "Axes", points: np.ndarray, name: str) -> str:
-    """Improvement of each example against how hard its input was."""
-    label = METRICS[name][0]
+def draw_levels(axes: "Axes", runs: Sequence[np.ndarray], measure: str) -> str:
+    """How a measure depends on the level of the input: examples as points, and means of bins of equally many.
+
+    Args:
+        axes: to draw in.
+        runs: `(example, 2)` of each: level of the input in dB, and the measure.
+        measure: its name.
+
+    Returns:
+        The caption.
+    """
+    import pandas as pd
+
+    number = max(len(points) for points in runs)
+    stride = math.ceil(number * len(runs) / MAX_POINTS)
+    alpha = float(np.clip(200 / number, 0.3, 0.8))  # dense clouds stay readable
     axes.axhline(0, color=LIGHT["muted"], linewidth=0.8)
-    alpha = float(np.clip(200 / len(points), 0.4, 0.8))  # dense clouds stay readable
-    axes.plot(*points.T, "o", color=LIGHT["series-1"], markersize=3, markeredgewidth=0, alpha=alpha)
+    for place, points in enumerate(runs):
+        colour = line_style(place)["color"]
+        axes.plot(*points[::stride].T, "o", color=colour, markersize=2.5, markeredgewidth=0, alpha=alpha)
+    for place, points in enumerate(runs):
+        bins = min(BINS_OF_LEVELS, len(points) // EXAMPLES_IN_A_BIN)
+        if bins > 1:
+            table = pd.DataFrame(points, columns=["level", "value"])
+            means = table.groupby(pd.qcut(table["level"], bins, duplicates="drop"), observed=True).mean()
+            axes.plot(means["level"], means["value"], linewidth=1.8, **line_style(place))
     axes.set_xlabel("input SI-SNR (dB)")
-    axes.set_ylabel(f"{label} (dB)")
-    count = format_count(len(points))
-    return f"{label} against the SI-SNR of the input, {count} examples; below the line, separation did harm."
+    axes.set_ylabel(axis_label(measure))
+    thinned = f", of which one in {stride} is drawn as a point" if stride > 1 else ""
+    return (
+        f"{METRICS.get(measure, (measure,))[0]} against the SI-SNR of the input; lines are means of equally many "
+        f"examples of neighbouring levels. {format_count(number)} examples{' of each run' * (len(runs) > 1)}{thinned}."
+    )
 
 
-def separation_plots(examples: "pd.DataFrame") -> list[Plot]:
+def separation_panels(runs: Sequence[Run]) -> list[Panel]:
     """How many outputs are active and how they share the energy; empty where a recipe does not measure it."""
-    counts = ["num_references", "num_active_outputs"]
-    shares = examples.filter(regex=r"^energy_share_\d+$")
-    if shares.empty or not set(counts) <= set(examples.columns):
-        return []
-    known = examples[examples["num_references"] > 0].dropna(subset=counts)
-    if known.empty:  # nothing but silence
-        return []
-    sources, active = known[counts].to_numpy(dtype=int).T
-    by_output = shares.loc[known.index].to_numpy(dtype=float)
-    plots = [inline_plot("active", lambda axes: draw_active(axes, sources, active, by_output.shape[1]), "Grid")]
-    if np.isfinite(by_output).all(axis=1).any():
-        plots.append(inline_plot("shares", lambda axes: draw_shares(axes, sources, by_output), "Line chart"))
-    return plots
+    panels = []
+    for run in runs:
+        for domain, examples in run.domains.items():
+            words = [run.label] * (len(runs) > 1) + [domain] * (len(run.domains) > 1)
+            where = "".join(f"{word}: " for word in words)
+            shares = examples.filter(regex=r"^energy_share_\d+$")
+            if shares.empty or not {"num_references", "num_active_outputs"} <= set(examples):
+                continue
+            known = examples[(examples["num_references"] > 0) & examples["num_active_outputs"].notna()]
+            if known.empty:  # nothing but silence
+                continue
+            sources, active = known[["num_references", "num_active_outputs"]].to_numpy(dtype=int).T
+            by_output = shares.loc[known.index].to_numpy(dtype=float)
+            draw = partial(draw_active, sources=sources, active=active, num_outputs=by_output.shape[1])
+            panels.append(Panel("Grid", draw, where))
+            if np.isfinite(by_output).all(axis=1).any():
+                panels.append(Panel("Line chart", partial(draw_shares, sources=sources, shares=by_output), where))
+    return panels
 
 
 def draw_active(axes: "Axes", sources: np.ndarray, active: np.ndarray, num_outputs: int) -> str:
     """Percentage of the examples with so many sources (column) that have so many active outputs (row)."""
     from matplotlib.patches import Rectangle
 
-    font_size = min(9.0, 150 / (num_outputs + 1))  # rows of many outputs are low
+    size = min(9.0, 150 / (num_outputs + 1))  # of letters: rows of many outputs are low
     numbers = np.unique(sources)
     for column, number in enumerate(numbers):
         for row in range(num_outputs + 1):
@@ -305,25 +383,16 @@ def draw_active(axes: "Axes", sources: np.ndarray, active: np.ndarray, num_outpu
             edge, width, above = (LIGHT["ink"], 1.2, 2) if row == number else (LIGHT["rule"], 0.5, 1)
             cell = Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=face, edgecolor=edge, linewidth=width)
             axes.add_patch(cell).set(zorder=above, clip_on=False)
-            axes.text(
-                column,
-                row,
-                format_percent(share),
-                color=LIGHT["ink" if share else "muted"],
-                size=font_size,
-                ha="center",
-                va="center_baseline",
-            )
+            colour = LIGHT["ink" if share else "muted"]
+            axes.text(column, row, format_percent(share), color=colour, size=size, ha="center", va="center_baseline")
     axes.set_xticks(range(len(numbers)), [str(number) for number in numbers])
     axes.set_yticks(range(num_outputs + 1))
-    axes.set_xlim(-0.5, len(numbers) - 0.5)
-    axes.set_ylim(-0.5, num_outputs + 0.5)
+    axes.set(xlim=(-0.5, len(numbers) - 0.5), ylim=(-0.5, num_outputs + 0.5))
+    axes.set(xlabel="true number of sources", ylabel="active outputs")
     axes.set_aspect(0.4, anchor="W")  # cells look alike, however many there are
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, labelsize=font_size)
-    axes.set_xlabel("true number of sources")
-    axes.set_ylabel("active outputs")
+    axes.tick_params(length=0, labelsize=size)
     surplus = active - sources
     under, equal, over = (format_percent(float(holds.mean())) for holds in (surplus < 0, surplus == 0, surplus > 0))
     return (
@@ -337,32 +406,24 @@ def draw_shares(axes: "Axes", sources: np.ndarray, shares: np.ndarray) -> str:
     """Mean share of the energy from the loudest output of an example to its faintest."""
     sounding = np.isfinite(shares).all(axis=1)
     places = np.arange(1, shares.shape[1] + 1)
-    numbers = np.unique(sources[sounding])
-    for index, number in enumerate(numbers):
+    for place, number in enumerate(np.unique(sources[sounding])):
         percent = 100 * np.sort(shares[sounding & (sources == number)], axis=1)[:, ::-1].mean(axis=0)
-        colour = SERIES[index % len(SERIES)]
-        style = "-" if index < len(SERIES) else "--"
-        axes.plot(places, percent, style, color=colour, linewidth=1.4, label=str(number))
-        for some, fill in [(slice(number), colour), (slice(number, None), LIGHT["paper"])]:
-            dots = axes.plot(places[some], percent[some], "o", color=colour, markersize=4, markerfacecolor=fill)
+        style = line_style(place)
+        axes.plot(places, percent, **style, linewidth=1.4, label=str(number))
+        for some, fill in [(slice(number), style["color"]), (slice(number, None), LIGHT["paper"])]:
+            dots = axes.plot(places[some], percent[some], "o", color=style["color"], markersize=4, markerfacecolor=fill)
             dots[0].set_clip_on(False)  # else those at 0 and 100 would be cut in half
     axes.set_xticks(places)
-    axes.set_ylim(0, 100)
-    axes.set_xlabel("outputs, loudest first")
-    axes.set_ylabel("share of energy (%)")
-    axes.legend(
-        title="number of sources",
-        alignment="left",
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=8,
-        borderaxespad=0.4,
-        columnspacing=0.8,
-        handletextpad=0.5,
-    )
+    axes.set(ylim=(0, 100), xlabel="outputs, loudest first", ylabel="share of energy (%)")
+    draw_legend(axes, 8, title="number of sources", alignment="left")
     caption = (
         f"Mean share of the energy of all outputs, {format_count(sounding.sum())} examples: for n sources, the n "
         "loudest outputs (filled dots) should hold nearly all energy and the others (hollow dots) nearly none."
     )
     silent = len(shares) - int(sounding.sum())
     return caption + (f" {format_count(silent)} with silent outputs only are left out." if silent else "")
+
+
+def draw_legend(axes: "Axes", columns: int, **options: Any) -> None:
+    """A legend above a panel."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2, columnspacing=1, **options)

@@ -1,25 +1,30 @@
-"""Examples to listen to: sounds of a run, their pictures, and which output belongs to which reference."""
+"""Examples to listen to: sounds of runs, their pictures, and which output belongs to which reference."""
 
 import base64
 import io
 import math
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
+from pydantic import BaseModel
 
 from ..audio.claims import check_claims
 from ..errors import UserError
-from ..records import read_json
-from .labels import Quantity, format_number, quantities
+from ..records import Metrics, check_entries, read_json
+from .labels import NOT_APPLICABLE, Quantity, format_number, quantities, quantity_rows
+from .runs import Run
 
 LISTING = "examples.json"
 
 WINDOW_SECONDS = 0.032
 MAX_COLUMNS = 600  # of a spectrogram
 DYNAMIC_RANGE = 80.0  # dB below the loudest cell of a card that its spectrograms still show
+
+ROUNDING = 0.05
+"""What is left of a mixture, relative to it, when the same one is subtracted as another run has written it."""
 
 
 @dataclass
@@ -43,11 +48,8 @@ class Sound:
     def peak(self) -> str:
         """Peak level in dB relative to full scale."""
         peak = float(np.abs(self.samples).max(initial=0.0))
-        return (
-            f"{format_number(20 * math.log10(peak), 1)}\N{NO-BREAK SPACE}dBFS"
-            if peak > 0
-            else "\N{MINUS SIGN}∞\N{NO-BREAK SPACE}dBFS"
-        )
+        level = format_number(20 * math.log10(peak), 1) if peak > 0 else "\N{MINUS SIGN}∞"
+        return f"{level}\N{NO-BREAK SPACE}dBFS"
 
     @property
     def share_text(self) -> str:
@@ -58,18 +60,22 @@ class Sound:
 
 @dataclass
 class Card:
-    """One listening example: its mixture, each reference beside its matched output, and the outputs left over."""
+    """An example of one run: its mixture, each reference beside its matched output, and the outputs left over."""
 
     name: str
     why: str
-    quantities: list[Quantity]
+    metrics: Metrics
     mixture: Sound
     pairs: list[tuple[Sound, Sound | None]]
     rest: list[Sound]
     sample_rate: int
-    duration: float
-    gain: float = 1.0  # below 1 where a sound would clip; the same for all sounds of the card
+    gain: float = 1.0  # below 1 where a sound would clip; the same for all sounds that are shown together
     scale: str = field(default="", repr=False)  # picture of the colour scale
+
+    @property
+    def quantities(self) -> list[Quantity]:
+        """Its figures."""
+        return quantities(self.metrics)
 
     @property
     def outputs(self) -> list[Sound]:
@@ -81,55 +87,122 @@ class Card:
         """All of them."""
         return [self.mixture, *(reference for reference, _ in self.pairs), *self.outputs]
 
+    @property
+    def duration(self) -> float:
+        """Seconds of the longest sound."""
+        return max(len(sound.samples) for sound in self.sounds) / self.sample_rate
 
-def read_entries(folder: Path) -> list[dict[str, Any]]:
-    """The list of the listening examples in a run's `examples` folder; empty where it has none.
+
+class Entry(BaseModel):
+    """An example as the list of a run names it."""
+
+    folder: str
+    name: str
+    why: str = ""
+    metrics: Metrics = {}
+    matched: dict[int, int] = {}
+    """Outputs by reference, both counted from 1."""
+
+
+class Example(NamedTuple):
+    """A test mixture that runs kept: mixture, references, scale and gain stand on the card of the first of them."""
+
+    places: list[int]
+    """Of the runs, among all of the page."""
+    cards: list[Card]
+    figures: dict[str, list[str]]
+
+
+def read_examples(runs: Sequence[Run]) -> tuple[list[Example], list[str]]:
+    """The examples of one run, or those that several kept in common; and notes on sounds that cannot be played.
 
     Raises:
-        UserError: it is not such a list.
+        UserError: a list or a sound is broken.
     """
-    listing = folder / LISTING
-    if not listing.is_file():
-        return []
-    entries = read_json(listing)
-    if not isinstance(entries, list):
-        raise UserError(f"{listing} must be a list of examples: evaluate the run again")
-    for entry in entries:
-        if not isinstance(entry, dict) or not isinstance(entry.get("folder"), str) or "name" not in entry:
-            raise UserError(f"{listing} has an entry without 'folder' or 'name': evaluate the run again")
-    return entries
+    kept: dict[int, dict[tuple[str, int], Entry]] = {}
+    notes = []
+    for place, run in enumerate(runs):
+        entries = read_entries(run.folder / "examples")
+        names = [entry.name for entry in entries]
+        if entries:  # of one name there may be several
+            kept[place] = {(name, names[:n].count(name)): entries[n] for n, name in enumerate(names)}
+        else:
+            notes.append(f"{run.label}: no examples, as the run folder has no examples/{LISTING}.")
+    if len(kept) < min(len(runs), 2):
+        return [], [*notes, "There is nothing to listen to: evaluate again to keep examples."]
+    common = [key for key in next(iter(kept.values())) if all(key in entries for entries in kept.values())]
+    if not common:
+        notes.append("The runs kept no example in common. Evaluate them again: some are then the same in every run.")
+    examples = []
+    for key in common:
+        cards = [read_card(runs[place].folder / "examples", entries[key]) for place, entries in kept.items()]
+        first = cards[0]
+        others = [runs[place].label for place, card in zip(kept, cards, strict=True) if not fit(card, first)]
+        if others:
+            notes.append(f"{first.name}: not shown, as other sounds have this name in {', '.join(others)}.")
+            continue
+        outputs = [output for card in cards[1:] for output in card.outputs]
+        first.gain, first.scale = render([*first.sounds, *outputs], first.sample_rate)
+        figures = quantity_rows([card.metrics for card in cards])
+        examples.append(
+            Example(list(kept), cards, {"Kept as": [card.why or NOT_APPLICABLE for card in cards]} | figures)
+        )
+    if any(len(entries) > len(common) for entries in kept.values()):
+        left_out = [f"{len(entries) - len(common)} of {runs[place].label}" for place, entries in kept.items()]
+        notes.append(f"Examples that not all runs kept are on the runs' own pages: {', '.join(left_out)}.")
+    return examples, notes
 
 
-def read_card(folder: Path, entry: dict[str, Any]) -> Card:
+def fit(card: Card, first: Card) -> bool:
+    """Bring the outputs of a card to the level of another run's; False where the two hold other sounds.
+
+    Runs write an example at one gain each, below 1 where a sound would clip.
+    """
+    ours, theirs = (one.mixture.samples.astype(np.float64) for one in (card, first))
+    if ours.shape != theirs.shape or card.sample_rate != first.sample_rate or len(card.pairs) != len(first.pairs):
+        return False
+    gain = float(ours @ theirs / (ours @ ours)) if card is not first and ours.any() else 1.0
+    if np.linalg.norm(theirs - gain * ours) > ROUNDING * np.linalg.norm(theirs):
+        return False
+    for output in card.outputs:
+        output.samples = output.samples * np.float32(gain)
+    return True
+
+
+def read_entries(folder: Path) -> list[Entry]:
+    """The listening examples of a run's `examples` folder; empty where it has none.
+
+    Raises:
+        UserError: their list is broken.
+    """
+    path = folder / LISTING
+    return check_entries(read_json(path), list[Entry], path) if path.is_file() else []
+
+
+def read_card(folder: Path, entry: Entry) -> Card:
     """One listening example of an `examples` folder: sounds read and matched, not drawn yet.
 
     Raises:
         UserError: a sound is missing or cannot be read, or the entry does not fit the sounds.
     """
     listing = folder / LISTING
-    place = (folder / entry["folder"]).resolve()
+    place = (folder / entry.folder).resolve()
     if not place.is_relative_to(folder.resolve()):
-        raise UserError(f"{listing} names a folder outside its own: {entry['folder']}")
+        raise UserError(f"{listing} names a folder outside its own: {entry.folder}")
     sounds, sample_rate = read_sounds(place)
     references = [sound for sound in sounds if sound.role == "reference"]
     outputs = {sound.number: sound for sound in sounds if sound.role == "output"}
-    matched = read_matches(listing, entry, set(outputs))
-    for group in (references, list(outputs.values())):
-        share_energy(group)
-    pairs = [
-        (reference, outputs.pop(matched[reference.number]) if reference.number in matched else None)
-        for reference in references
-    ]
-    return Card(
-        name=str(entry["name"]),
-        why=str(entry.get("why") or ""),
-        quantities=quantities(entry.get("metrics") or {}),
-        mixture=sounds[0],
-        pairs=pairs,
-        rest=list(outputs.values()),
-        sample_rate=sample_rate,
-        duration=max(len(sound.samples) for sound in sounds) / sample_rate,
-    )
+    share_energy(references)
+    share_energy(list(outputs.values()))
+    try:
+        found = {reference: outputs.pop(output) for reference, output in entry.matched.items()}
+    except KeyError as error:
+        raise UserError(
+            f"{listing}: 'matched' of {entry.folder!r} must give each reference an output of its own, "
+            f"got {entry.matched}: evaluate the run again"
+        ) from error
+    pairs = [(reference, found.get(reference.number)) for reference in references]
+    return Card(entry.name, entry.why, entry.metrics, sounds[0], pairs, list(outputs.values()), sample_rate)
 
 
 def draw_card(card: Card) -> Card:
@@ -138,43 +211,25 @@ def draw_card(card: Card) -> Card:
     return card
 
 
-def read_matches(listing: Path, entry: dict[str, Any], outputs: set[int]) -> dict[int, int]:
-    """The output number matched to each reference number, an output at most once."""
-    try:
-        matched = {int(key): int(value) for key, value in (entry.get("matched") or {}).items() if value is not None}
-    except (AttributeError, TypeError, ValueError):
-        matched = {0: 0}  # no such output, so refused below
-    if not set(matched.values()) <= outputs or len(set(matched.values())) < len(matched):
-        raise UserError(
-            f"{listing}: 'matched' of {entry['folder']!r} must give each reference an output of its own among "
-            f"{sorted(outputs)}, got {entry['matched']}: evaluate the run again"
-        )
-    return matched
-
-
 def read_sounds(folder: Path) -> tuple[list[Sound], int]:
     """The sounds of an example, mixture first, then references and outputs by number; and their sample rate."""
     import soundfile
 
-    mixture = folder / "mixture.wav"
-    if not mixture.is_file():
-        raise UserError(f"{mixture} is missing: evaluate the run again to write its examples")
-    found = [
-        (role, int(match[1]), path)
-        for role in ("reference", "output")
-        for path in folder.glob(f"{role}_*.wav")
-        if (match := re.fullmatch(r"[a-z]+_(\d+)\.wav", path.name))
-    ]
-    found.sort(key=lambda item: (item[0] == "output", item[1]))
+    paths = [("mixture", 0, folder / "mixture.wav")]
+    for role in ("reference", "output"):
+        numbers = [path.stem.removeprefix(f"{role}_") for path in folder.glob(f"{role}_*.wav")]
+        paths += [(role, n, folder / f"{role}_{n}.wav") for n in sorted(int(n) for n in numbers if n.isdecimal())]
+    if not paths[0][2].is_file():
+        raise UserError(f"{paths[0][2]} is missing: evaluate the run again to write its examples")
     sounds, sample_rates = [], set()
-    for role, number, path in [("mixture", 0, mixture), *found]:
+    for role, number, path in paths:
         try:
             about = soundfile.info(path)
             check_claims(path, about.samplerate, about.channels, about.frames)
-            samples, sample_rate = soundfile.read(path, dtype="float32")
+            samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise UserError(f"{path} is not a sound file that can be read: {error}") from error
-        samples = samples.mean(axis=1) if samples.ndim > 1 else samples
+        samples = samples.mean(axis=1)
         finite = bool(np.isfinite(samples).all())
         sounds.append(Sound(role, number, np.nan_to_num(samples, posinf=0, neginf=0), finite))
         sample_rates.add(int(sample_rate))
@@ -196,7 +251,8 @@ def render(sounds: list[Sound], sample_rate: int) -> tuple[float, str]:
     Returns:
         The gain at which all of them are played, and the picture of the colour scale of all their pictures.
     """
-    gain = common_gain(sounds)
+    peak = max(float(np.abs(sound.samples).max(initial=0.0)) for sound in sounds)
+    gain = min(1.0, 0.999 / peak) if peak > 0 else 1.0  # never above 1, for silence is a finding
     length = max(len(sound.samples) for sound in sounds)
     levels = [spectrogram(sound.samples, length, sample_rate) for sound in sounds]
     top = max(float(level.max()) for level in levels)
@@ -204,12 +260,6 @@ def render(sounds: list[Sound], sample_rate: int) -> tuple[float, str]:
         sound.spectrogram = picture(level, top)
         sound.audio = encode_sound(sound.samples * gain, sample_rate)
     return gain, picture(np.linspace(top - DYNAMIC_RANGE, top, 128)[None], top)
-
-
-def common_gain(sounds: list[Sound]) -> float:
-    """The gain that keeps all sounds of a card within full scale; never above 1, for silence is a finding."""
-    peak = max(float(np.abs(sound.samples).max(initial=0.0)) for sound in sounds)
-    return min(1.0, 0.999 / peak) if peak > 0 else 1.0
 
 
 def spectrogram(samples: np.ndarray, length: int, sample_rate: int) -> np.ndarray:
@@ -229,17 +279,8 @@ def picture(levels: np.ndarray, top: float) -> str:
     from matplotlib.image import imsave
 
     buffer = io.BytesIO()
-    options = {"quality": 80}
-    imsave(
-        buffer,
-        levels,
-        vmin=top - DYNAMIC_RANGE,
-        vmax=top,
-        cmap="magma",
-        origin="lower",
-        format="jpg",
-        pil_kwargs=options,
-    )
+    bottom, options = top - DYNAMIC_RANGE, {"quality": 80}
+    imsave(buffer, levels, bottom, top, cmap="magma", origin="lower", format="jpg", pil_kwargs=options)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

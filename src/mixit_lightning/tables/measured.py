@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,6 @@ from ..run import RESULTS, TRAINING_RECORD, differences, digest, look_up, portab
 from .schema import Row, Table, read_rows
 
 CONFIG, CURVES = "config.yaml", "metrics.csv"
-
-RELIED_ON = ("metrics", "num_examples", "selection_rule")
-"""Entries of a results.json that a table needs."""
 
 
 class State(StrEnum):
@@ -229,7 +225,7 @@ def is_newer(path: Path, time: float) -> bool:
 def read_record(folder: Path) -> Record:
     """Config and results of a folder, as far as there are any, and what is wrong with them."""
     found: dict[str, dict[str, Any] | None] = {CONFIG: None, RESULTS: None}
-    for name, read in ((CONFIG, read_yaml), (RESULTS, partial(read_results, required=RELIED_ON))):
+    for name, read in ((CONFIG, read_yaml), (RESULTS, read_results)):
         if not (folder / name).is_file():
             continue
         try:

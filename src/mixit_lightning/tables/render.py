@@ -1,13 +1,14 @@
 """Papers' tables beside what was measured: published, measured, difference, and what stands behind each figure."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ..files import replacing
-from ..report.labels import METRICS, NOT_APPLICABLE, UNITS, format_duration, format_number
+from ..report.labels import METRICS, NOT_APPLICABLE, UNITS, format_duration, format_number, markdown_table
 from ..report.page import render_page
 from .measured import Measured, Measurement, State
 from .reproduce import check_words
@@ -141,63 +142,47 @@ def shown(line: Line) -> dict[str, str]:
     """A line as a reader sees it, by COLUMNS."""
     values = plain(line)
     label, unit = METRICS.get(line.figure.metric, (line.figure.metric,))[0], UNITS.get(line.figure.metric, "dB")
-    factor, digits = (100, 0) if unit == "%" else (1, 2)
-    measured = NOT_APPLICABLE
-    if values["measured"] is not None:
-        measured = format_number(factor * values["measured"], digits)
-        if values["spread"] is not None:
-            measured += f" ± {format_number(factor * values['spread'], digits)}"
-    difference = values["difference"]
-    seconds = values["train_seconds"]
+
+    def number(value: float, sign: str = "") -> str:
+        return format_number(100 * value, 0, sign) if unit == "%" else format_number(value, sign=sign)
+
+    measured = NOT_APPLICABLE if values["measured"] is None else number(values["measured"])
+    measured += "" if values["spread"] is None else f" ± {number(values['spread'])}"
+    published, seconds, commit = line.figure.published, values["train_seconds"], str(values["commit"] or "")
     return {
         "row": line.row.what,
         "figure": f"{label}{f', {unit}' if unit else ''}{f' ({line.figure.domain})' if line.figure.domain else ''}",
-        "published": published_text(line.figure.published, factor, digits),
+        "published": published_text(published, number) if published else "",
         "measured": measured,
-        "difference": "" if difference is None else f"{factor * difference:+.{digits}f}".replace("-", "\N{MINUS SIGN}"),
+        "difference": "" if values["difference"] is None else number(values["difference"], "+"),
+        "state": line.state,
         "examples": "" if values["examples"] is None else str(values["examples"]),
         "seeds": values["seeds"],
         "steps": "" if values["steps"] is None else str(values["steps"]),
         "training": format_duration(seconds) if seconds == seconds else "",
-        "commit": str(values["commit"] or "")[:7] + ("+changes" if str(values["commit"]).endswith("+changes") else ""),
+        "commit": commit[:7] + ("+changes" if commit.endswith("+changes") else ""),
         "hardware": values["hardware"] or "",
-        "state": line.state,
     }
 
 
 def cells(lines: Sequence[Line]) -> list[dict[str, str]]:
     """Lines as a reader sees them: what all figures of a row have in common stands in its first line only."""
-    rows: list[dict[str, str]] = []
-    for place, line in enumerate(lines):
-        row = shown(line)
-        if place and lines[place - 1].row is line.row:
-            first = shown(lines[place - 1])
-            common = [column for column in COLUMNS if column not in OF_A_FIGURE and row[column] == first[column]]
-            row |= dict.fromkeys(common, "")
-        rows.append(row)
-    return rows
+    rows = [shown(line) for line in lines]
+    same = [False, *(line.row is before.row for before, line in pairwise(lines))]
+    return [
+        {
+            column: "" if same[n] and column not in OF_A_FIGURE and row[column] == rows[n - 1][column] else row[column]
+            for column in COLUMNS
+        }
+        for n, row in enumerate(rows)
+    ]
 
 
-def published_text(published: Published | None, factor: float = 1, digits: int = 2) -> str:
-    """What was published, in a cell."""
-    if published is None:
-        return ""
+def published_text(published: Published, number: Callable[[float], str]) -> str:
+    """What was published, in a cell; numbers are written by `number`."""
     if published.value is None:
         return published.says or "not verified"
-    text = format_number(factor * published.value, digits)
-    return f"{text} ({published.elsewhere})" if published.elsewhere else text
-
-
-def sources(lines: Sequence[Line]) -> list[str]:
-    """Where the published figures of a table come from, and how theirs and ours were selected."""
-    notes: dict[str, None] = {}
-    for published in (line.figure.published for line in lines):
-        if published is not None:
-            rule = f"; selection rule: {published.rule}" if published.rule else ""
-            missing = "" if published.value is not None or published.says else "; its digits could not be verified"
-            notes[f"Published: {published.source}{rule}{missing}."] = None
-    rules = {str(found.results["selection_rule"]) for line in lines for found in line.measured if found.results}
-    return [*notes, *(f"Measured: {rule}." for rule in sorted(rules))]
+    return number(published.value) + (f" ({published.elsewhere})" if published.elsewhere else "")
 
 
 @dataclass(frozen=True)
@@ -211,8 +196,15 @@ class Measures:
 
     @property
     def notes(self) -> list[str]:
-        """What stands below the table."""
-        return [*sources(self.lines), *(f"Not counted: {text}." for text in self.damage)]
+        """What stands below the table: where figures come from, how theirs and ours were selected, what is damaged."""
+        notes = []
+        for published in filter(None, (line.figure.published for line in self.lines)):
+            rule = f"; selection rule: {published.rule}" if published.rule else ""
+            missing = "" if published.value is not None or published.says else "; its digits could not be verified"
+            notes.append(f"Published: {published.source}{rule}{missing}.")
+        results = [found.results for line in self.lines for found in line.measured if found.results]
+        notes += sorted(f"Measured: {result['selection_rule']}." for result in results)
+        return list(dict.fromkeys([*notes, *(f"Not counted: {text}." for text in self.damage)]))
 
     @property
     def count(self) -> str:
@@ -239,10 +231,9 @@ def markdown(recipe: str, tables: Sequence[Measures]) -> str:
     """All tables of a recipe as Markdown."""
     text = [f"# {recipe}", ""]
     for part in tables:
-        rows = [[row[column].replace("|", "\\|") for column in COLUMNS] for row in cells(part.lines)]
         text += [f"## {part.table.title}", "", *([part.table.about, ""] if part.table.about else [])]
-        text += [f"| {' | '.join(COLUMNS)} |", "|" + " --- |" * len(COLUMNS)]
-        text += [f"| {' | '.join(row)} |" for row in rows]
+        rows = cells(part.lines)
+        text += markdown_table({column: [row[column] for row in rows] for column in COLUMNS})
         text += ["", *(f"- {note}" for note in part.notes), "", f"{part.count}.", ""]
     return "\n".join(text)
 

@@ -23,8 +23,10 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.pieces: list[str] = []
-        self.feed(path.read_text(encoding="utf-8"))
-        self.text = " ".join(" ".join(self.pieces).split())
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+        self.text = " ".join(" ".join(self.pieces).replace("\N{NARROW NO-BREAK SPACE}", "").split())
+        self.drawings = sum("viewbox" in attributes and "width" in attributes for attributes in self.all("svg"))
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
@@ -80,7 +82,7 @@ def make_run(run, results):
     ]
     write_json(run / "examples" / "examples.json", listing)
     write_json(run / "results.json", results)
-    (run / "config.yaml").write_text("objective: mixit # <b>\n", encoding="utf-8")
+    (run / "config.yaml").write_text("objective: mixit\nshare: <b>\n", encoding="utf-8")
     curves = ["step,seconds,metric,value"]
     for step in range(0, 3000, 10):
         curves.append(f"{step},{step / 2},train/loss,{-step / 300 + generator.normal()}")

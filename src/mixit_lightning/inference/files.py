@@ -46,22 +46,12 @@ OnProgress = Callable[[float, float], None]
 
 
 def separate_files(
-    checkpoint: str,
-    input: str,
-    output: str,
-    window: float,
-    overlap: float,
-    channels: str,
-    silent: str,
-    silent_below: float,
-    format: str,
-    device: str | None,
-    quiet: bool = False,
+    checkpoint: str, input: str, output: str, device: str | None = None, quiet: bool = False, **settings: Any
 ) -> dict[str, Any]:
     """Separate a recording, or every one below a folder, each into a folder of its own below `output`.
 
     What is there already, made of the same file with the same settings, is left as it is, so that a call that was
-    stopped is resumed. See `conf/separate.yaml` for the settings.
+    stopped is resumed. The settings are those of `prepare`; see `conf/separate.yaml`.
 
     Returns:
         The recordings, and the other files of the folder and why they were skipped, in plain types.
@@ -70,7 +60,7 @@ def separate_files(
         UserError: settings that make no sense, no recordings, or a single one that cannot be separated.
         DiskFull: there is no room for the outputs.
     """
-    separator, settings = prepare(checkpoint, window, overlap, channels, silent, silent_below, format, device)
+    separator, settings = prepare(checkpoint, device=device, **settings)
     source, target = Path(input).expanduser(), Path(output).expanduser()
     folders, skipped = plan(source, target)
     separated = []
@@ -98,6 +88,7 @@ def separate_files(
 
 def prepare(
     checkpoint: str,
+    *,
     window: float,
     overlap: float,
     channels: str,

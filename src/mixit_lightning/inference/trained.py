@@ -52,13 +52,12 @@ class Trained:
             raise UserError(f"{self.path}: does not say which network it holds; give a checkpoint of a run")
         described = settings["separator"]
         try:
-            check(described, self.path)
             with torch.device("meta"):  # shapes without memory
                 self.compare(make(described))
             network = make(described)
             network.load_state_dict(self.weights)
-        except UserError:
-            raise
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from error
         except Exception as error:
             reason = first_line(error)
             raise UserError(f"{self.path}: its weights do not fit the network that it describes ({reason})") from error
@@ -75,7 +74,7 @@ class Trained:
         if differing := [name for name in sorted(shapes.keys() | given.keys()) if shapes.get(name) != given.get(name)]:
             name = differing[0]
             raise UserError(
-                f"{self.path}: its weights do not fit the network that it describes: {len(differing)} differ, such as "
+                f"its weights do not fit the network that it describes: {len(differing)} differ, such as "
                 f"{name}, {given.get(name, 'missing')} instead of {shapes.get(name, 'none')}"
             )
 
@@ -100,41 +99,26 @@ def load_trained(path: Path) -> Trained:
     return Trained(weights, description | results_beside(path, description), path)
 
 
-def check(described: Any, path: Path) -> None:
-    """Refuse descriptions of anything but a network of this package or asteroid's.
+def make(described: Any) -> Any:
+    """Make the networks of a description. Hydra would resolve `${...}` in it, which could run code.
 
     Args:
-        described: plain types.
-        path: file of the description.
+        described: plain types, with a class for `_target_` and its arguments.
 
     Raises:
-        UserError: with what was asked for.
-    """
-    if isinstance(described, dict):
-        target = described.get("_target_")
-        if target is not None and not ALLOWED.fullmatch(str(target)):
-            raise UserError(f"{path}: asks for {target}, which is no network of this package or asteroid's; not loaded")
-    for part in described.values() if isinstance(described, dict) else described if isinstance(described, list) else ():
-        check(part, path)
-
-
-def make(described: Any) -> Any:
-    """Instantiate a checked description. Hydra would resolve `${...}` in it, which could run code.
-
-    Raises:
-        TypeError: it is not a network, or does not take its settings.
+        UserError: it asks for anything but networks of this package and asteroid's.
     """
     if isinstance(described, list):
         return [make(entry) for entry in described]
     if not isinstance(described, dict):
         return described
     arguments = {name: make(entry) for name, entry in described.items() if name != "_target_"}
-    if "_target_" not in described:
+    if (target := described.get("_target_")) is None:
         return arguments
-    module, _, name = described["_target_"].rpartition(".")
-    kind = getattr(importlib.import_module(module), name)
+    module, _, name = str(target).rpartition(".")
+    kind = getattr(importlib.import_module(module), name, None) if ALLOWED.fullmatch(str(target)) else None
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        raise TypeError(f"{name} is not a network")
+        raise UserError(f"asks for {target}, which is no network of this package or asteroid's; not loaded")
     return kind(**arguments)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..audio.finding import CONTAINERS, RECORDINGS, files_below, read_record
 from ..audio.opening import Sound, opened, read_block
-from ..audio.writing import ENDINGS, OutputFiles, ending, lossless
+from ..audio.writing import OutputFiles, ending, lossless
 from ..errors import UserError, visible
 from ..files import DiskFull
 from ..memory import keep_freed_memory
@@ -171,9 +171,7 @@ def separate_file(
     if earlier and is_finished(earlier, described, folder):
         tidy(folder)
         return earlier["recording"] | {"file": str(path), "folder": str(folder), "already_there": True}
-    names = [f"output_{number}" for number in range(1, separator.num_outputs + 1)]
-    endings = sorted({ending for known in ENDINGS.values() for ending in known} | {path.suffix})
-    with filling(folder, [name + ending for name in names for ending in endings]) as partial:
+    with filling(folder) as partial:
         start = time.monotonic()
         with opened(path, copy=partial / DECODED) as sound:
             found = write_outputs(separator, path, sound, partial, settings, on_progress)

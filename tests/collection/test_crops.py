@@ -187,7 +187,6 @@ def test_recordings_are_drawn_without_replacement_by_their_time(three, fairness,
 def test_a_recording_that_outweighs_all_others_is_drawn_once(tmp_path, three):
     crops = pool(three, 1)
     crops.weights = np.array([1e-17, 1e-17, 1.0])
-    crops.upto = np.cumsum(crops.weights)
     assert all(set(crops.choose(example)) > {2} for example in range(100))
 
 

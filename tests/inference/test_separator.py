@@ -2,7 +2,6 @@ import datetime
 
 import pytest
 import torch
-import yaml
 
 from mixit_lightning.errors import UserError
 from mixit_lightning.inference import Separator
@@ -25,18 +24,6 @@ def test_one_window_at_its_rate_is_what_the_network_says(save, network):
     with torch.no_grad():
         expected = network.eval()(waveform[None])[0]
     assert torch.allclose(Separator.from_checkpoint(save()).separate(waveform, 8000), expected, atol=1e-5)
-
-
-def test_a_checkpoint_from_before_they_described_themselves_is_read_with_its_runs_config(save, tmp_path):
-    old = save(settings=None)
-    folder = tmp_path / "run" / "checkpoints"
-    folder.mkdir(parents=True)
-    path = old.rename(folder / "best.ckpt")
-    with pytest.raises(UserError, match="does not say which network"):
-        Separator.from_checkpoint(path)
-    settings = {"separator": DESCRIBED, "sample_rate": 8000, "num_outputs": 3}
-    (folder.parent / "config.yaml").write_text(yaml.safe_dump(settings))
-    assert Separator.from_checkpoint(path).num_outputs == 3
 
 
 @pytest.mark.parametrize(

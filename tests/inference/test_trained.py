@@ -124,7 +124,6 @@ def memory():
         ({"window_seconds": float("nan")}, r"best\.ckpt"),
         ({"sample_rate": 10**9}, "basis"),
         ({"bottleneck": 10_000, "conv_channels": 10_000}, "do not fit the network that it describes: .* initial"),
-        ({"repeats": 10_000, "dilations_per_repeat": 1}, "goes on beyond its"),
         ({"repeats": 1}, r"tdcn\.repeats.* instead of none"),
         ({"repeats": 3}, r"tdcn\.repeats.*missing"),
     ],
@@ -147,12 +146,6 @@ def test_weights_without_memory_are_refused(save_trained):
     with pytest.raises(UserError, match="larger than the file"):
         Separator.from_checkpoint(path)
     assert memory() - before < 100
-
-
-@pytest.mark.parametrize(("name", "value"), [("num_outputs", 4), ("sample_rate", 16000), ("num_outputs", None)])
-def test_a_description_that_contradicts_its_network_is_refused(save_trained, name, value):
-    with pytest.raises(UserError, match=f"says {name}={value}, but its network has"):
-        Separator.from_checkpoint(save_trained(**{name: value}))
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.99, -1])

@@ -224,7 +224,6 @@ class Cropped:
             raise UserError(f"there is too little to make mixtures of {num_mixtures} recordings of; add recordings")
         weights = np.array([recording.active_seconds for recording in self.recordings]) ** fairness
         self.weights = weights / weights.sum()
-        self.upto = np.cumsum(self.weights)
         self.length = length
         self.sample_rate = sample_rate
         self.num_mixtures = num_mixtures
@@ -252,16 +251,7 @@ class Cropped:
     def choose(self, example: int) -> list[int]:
         """Numbers of the recordings that an example is made of."""
         rng = generator(self.seed, 0, example)
-        chosen: list[int] = []
-        for _ in range(self.num_mixtures):
-            point = rng.random() * (1 - self.weights[chosen].sum())
-            for number in sorted(chosen):  # their shares are skipped
-                point += self.weights[number] * (point >= self.upto[number] - self.weights[number])
-            number = int(np.searchsorted(self.upto, point, "right"))
-            # Rounding may lead a hair beyond the end, or onto one that was chosen.
-            others = (k for k in range(len(self.upto)) if k not in chosen)
-            chosen.append(number if number < len(self.upto) and number not in chosen else next(others))
-        return chosen
+        return rng.choice(len(self.weights), self.num_mixtures, replace=False, p=self.weights).tolist()
 
 
 class CropList:

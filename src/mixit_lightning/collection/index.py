@@ -73,12 +73,9 @@ def index_recordings(root: Path, folder: Path) -> Index:
     names = [str(path.relative_to(root)) for path in recordings_below(root)]
     if not names:
         raise UserError(f"{root}: no recordings below it ({', '.join(RECORDINGS + CONTAINERS)})")
-    odd = {
-        name.encode(errors="replace").decode(): "has a name that is not Unicode; rename it"
-        for name in names
-        if not is_unicode(name)
-    }
-    index = keep_index(root, list(filter(is_unicode, names)), root, folder)
+    shown = {name: name.encode(errors="replace").decode() for name in names}  # an index holds Unicode only
+    odd = {text: "has a name that is not Unicode; rename it" for name, text in shown.items() if name != text}
+    index = keep_index(root, [name for name, text in shown.items() if name == text], root, folder)
     return index._replace(problems=index.problems | odd)
 
 
@@ -109,15 +106,6 @@ def keep_index(root: Path, names: list[str], data: Path, folder: Path) -> Index:
             f"{path}: cannot be kept ({error}); remove it if it is damaged, or give another "
             "folder for the index (index=, datamodule.index=)"
         ) from error
-
-
-def is_unicode(name: str) -> bool:
-    """Whether a name can be stored in the index."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def refresh(book: sqlite3.Connection, root: Path, base: Path, names: list[str]) -> None:

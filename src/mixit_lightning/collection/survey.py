@@ -104,7 +104,7 @@ def energies(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
     Of the differences of neighbouring samples, as recordings have their energy in the lows, wherever their sounds are.
     """
-    size = round(BLOCK * sample_rate)
+    size = block_of(sample_rate)
     count = len(samples) // (10 * size)
     tenths = samples[: count * 10 * size].reshape(count, 10 * size) if count else samples[None]
     samples = tenths[:, :size]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..audio.finding import CONTAINERS, RECORDINGS, files_below, read_record
 from ..audio.opening import Sound, opened, read_block
-from ..audio.writing import ENDINGS, OutputFiles, ending, lossless
+from ..audio.writing import OutputFiles, ending, lossless
 from ..errors import UserError, visible
 from ..files import DiskFull
 from ..memory import keep_freed_memory
@@ -46,22 +46,12 @@ OnProgress = Callable[[float, float], None]
 
 
 def separate_files(
-    checkpoint: str,
-    input: str,
-    output: str,
-    window: float,
-    overlap: float,
-    channels: str,
-    silent: str,
-    silent_below: float,
-    format: str,
-    device: str | None,
-    quiet: bool = False,
+    checkpoint: str, input: str, output: str, device: str | None = None, quiet: bool = False, **settings: Any
 ) -> dict[str, Any]:
     """Separate a recording, or every one below a folder, each into a folder of its own below `output`.
 
     What is there already, made of the same file with the same settings, is left as it is, so that a call that was
-    stopped is resumed. See `conf/separate.yaml` for the settings.
+    stopped is resumed. The settings are those of `prepare`; see `conf/separate.yaml`.
 
     Returns:
         The recordings, and the other files of the folder and why they were skipped, in plain types.
@@ -70,7 +60,7 @@ def separate_files(
         UserError: settings that make no sense, no recordings, or a single one that cannot be separated.
         DiskFull: there is no room for the outputs.
     """
-    separator, settings = prepare(checkpoint, window, overlap, channels, silent, silent_below, format, device)
+    separator, settings = prepare(checkpoint, device=device, **settings)
     source, target = Path(input).expanduser(), Path(output).expanduser()
     folders, skipped = plan(source, target)
     separated = []
@@ -98,6 +88,7 @@ def separate_files(
 
 def prepare(
     checkpoint: str,
+    *,
     window: float,
     overlap: float,
     channels: str,
@@ -180,9 +171,7 @@ def separate_file(
     if earlier and is_finished(earlier, described, folder):
         tidy(folder)
         return earlier["recording"] | {"file": str(path), "folder": str(folder), "already_there": True}
-    names = [f"output_{number}" for number in range(1, separator.num_outputs + 1)]
-    endings = sorted({ending for known in ENDINGS.values() for ending in known} | {path.suffix})
-    with filling(folder, [name + ending for name in names for ending in endings]) as partial:
+    with filling(folder) as partial:
         start = time.monotonic()
         with opened(path, copy=partial / DECODED) as sound:
             found = write_outputs(separator, path, sound, partial, settings, on_progress)

@@ -6,9 +6,10 @@ Nothing is removed or overwritten that the record in the folder does not list.
 import hashlib
 import json
 import os
+import shutil
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ..errors import UserError
 from ..files import lock, replacing, written
 
 DECODED = "decoded"
-"""Name, in a folder that is being filled, of a recording that had to be decoded first."""
+"""Name, in a temporary folder, of a recording that had to be decoded first."""
 
 
 def folders_of(recordings: Iterable[Path], source: Path, target: Path) -> dict[Path, Path]:
@@ -78,7 +79,7 @@ def check_around(folders: dict[Path, Path]) -> dict[Path, str]:
     return refused
 
 
-def check_own(folder: Path, names: Iterable[str]) -> None:
+def check_own(folder: Path, names: Iterable[str] = ()) -> None:
     """Refuse a folder that has files which `mixit separate` did not write.
 
     Raises:
@@ -101,29 +102,20 @@ def check_own(folder: Path, names: Iterable[str]) -> None:
 
 
 @contextmanager
-def filling(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+def filling(folder: Path) -> Iterator[Path]:
     """Give a temporary folder for outputs; they get into their folder when the block ends without an error.
 
     The block writes a record into the temporary folder, which lists the outputs that there are.
-
-    Args:
-        folder: for the outputs.
-        names: that outputs may have.
 
     Raises:
         UserError: there is something in the way that is not ours, or another process fills the folder.
         CannotWrite: the disk is full, or must not be written to.
     """
-    check_own(folder, names)
+    check_own(folder)
     with written(folder), claimed(partial_of(folder)) as partial:
-        clear(partial)
-        write_record(partial, {"made_of": {}, "recording": {"outputs": [*names, DECODED]}})
-        try:
-            yield partial
-            check_own(folder, outputs_in(partial) or ())
-            put(partial, folder)
-        finally:
-            discard(partial)
+        yield partial
+        check_own(folder, outputs_in(partial) or ())
+        put(partial, folder)
 
 
 def partial_of(folder: Path) -> Path:
@@ -134,7 +126,7 @@ def partial_of(folder: Path) -> Path:
 
 @contextmanager
 def claimed(partial: Path) -> Iterator[Path]:
-    """Make a folder, and keep other processes from it; one that was killed does not.
+    """Make a temporary folder, empty it of what a killed process left, and keep other processes from it till the end.
 
     Raises:
         UserError: another process has it.
@@ -145,11 +137,22 @@ def claimed(partial: Path) -> Iterator[Path]:
         try:
             if not lock(descriptor):
                 raise UserError(f"{partial}: another process writes there; wait for it, or give another output=")
-            if partial.is_dir() and os.fstat(descriptor).st_ino == partial.stat().st_ino:  # nobody has just removed it
-                yield partial
-                return
+            if is_at(descriptor, partial):
+                try:
+                    for path in partial.iterdir():
+                        path.unlink()
+                    yield partial
+                    return
+                finally:
+                    if is_at(descriptor, partial):  # it may have taken its place
+                        shutil.rmtree(partial)
         finally:
             os.close(descriptor)
+
+
+def is_at(descriptor: int, folder: Path) -> bool:
+    """Whether an open folder is still called like this: nobody has removed or renamed it."""
+    return folder.is_dir() and os.path.samestat(os.fstat(descriptor), folder.stat())
 
 
 def put(partial: Path, folder: Path) -> None:
@@ -167,32 +170,11 @@ def put(partial: Path, folder: Path) -> None:
         (partial / name).replace(folder / name)
 
 
-def clear(partial: Path) -> None:
-    """Remove what a killed process left in a temporary folder.
-
-    Raises:
-        UserError: there is something else in it.
-    """
-    for name in {*(outputs_in(partial) or ()), f"{RECORD}.partial"} - {RECORD}:
-        (partial / name).unlink(missing_ok=True)
-    if others := sorted(path.name for path in partial.iterdir() if path.name != RECORD):
-        raise UserError(f"{partial / others[0]}: is not ours, in a temporary folder that is; remove it")
-
-
-def discard(partial: Path) -> None:
-    """Remove a temporary folder, unless it has taken its place, or there is something else in it."""
-    if partial.is_dir():
-        with suppress(UserError):
-            clear(partial)
-            (partial / RECORD).unlink(missing_ok=True)
-            partial.rmdir()
-
-
 def tidy(folder: Path) -> None:
     """Remove the temporary folder that a killed process left beside a finished folder."""
     if (partial := partial_of(folder)).is_dir():
         with suppress(UserError), claimed(partial):
-            discard(partial)
+            pass
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:

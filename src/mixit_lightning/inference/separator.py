@@ -51,8 +51,7 @@ class Separator:
 
         Args:
             path: of a checkpoint, a `.safetensors` file or a folder with the layout of the Hugging Face Hub, which say
-                themselves which network they hold; of a checkpoint from before they did, the `config.yaml` of its run
-                folder says so.
+                themselves which network they hold.
             settings: of the class.
 
         Raises:

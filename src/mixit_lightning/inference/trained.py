@@ -6,23 +6,19 @@ very weights wrote into `results.json`, where there was one.
 """
 
 import importlib
-import itertools
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from ..config import PLACES, first_line
+from ..config import first_line
 from ..errors import UserError
 from ..reading import read_text
 from ..records import read_results
-from ..run import portable, read_config
 from ..training.checkpoints import load_checkpoint
 from .safe_tensors import parse_description, read_safetensors
 
@@ -53,24 +49,22 @@ class Trained:
         """
         settings = self.description.get("settings")
         if not (isinstance(settings, dict) and {"separator", "sample_rate", "num_outputs"} <= settings.keys()):
-            raise UserError(f"{self.path}: does not say which network it holds, and no config.yaml of its run is there")
+            raise UserError(f"{self.path}: does not say which network it holds; give a checkpoint of a run")
         described = settings["separator"]
         try:
-            check(described, self.path)
-            with torch.device("meta"), growing_to(len(self.weights)):  # shapes without memory
-                sketch = make(described)
-            self.compare(sketch, settings)
+            with torch.device("meta"):  # shapes without memory
+                self.compare(make(described))
             network = make(described)
             network.load_state_dict(self.weights)
-        except UserError:
-            raise
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from error
         except Exception as error:
             reason = first_line(error)
             raise UserError(f"{self.path}: its weights do not fit the network that it describes ({reason})") from error
         return network
 
-    def compare(self, sketch: nn.Module, settings: Mapping[str, Any]) -> None:
-        """Compare a network without weights with these weights, and with what else is said of it.
+    def compare(self, sketch: nn.Module) -> None:
+        """Compare a network without weights with these weights.
 
         Raises:
             UserError: they differ.
@@ -80,14 +74,9 @@ class Trained:
         if differing := [name for name in sorted(shapes.keys() | given.keys()) if shapes.get(name) != given.get(name)]:
             name = differing[0]
             raise UserError(
-                f"{self.path}: its weights do not fit the network that it describes: {len(differing)} differ, such as "
+                f"its weights do not fit the network that it describes: {len(differing)} differ, such as "
                 f"{name}, {given.get(name, 'missing')} instead of {shapes.get(name, 'none')}"
             )
-        for name in ("sample_rate", "num_outputs"):
-            if getattr(sketch, name, None) != settings[name]:
-                raise UserError(
-                    f"{self.path}: says {name}={settings[name]}, but its network has {getattr(sketch, name, None)}"
-                )
 
 
 def load_trained(path: Path) -> Trained:
@@ -105,77 +94,37 @@ def load_trained(path: Path) -> Trained:
         return Trained(*read_safetensors(path), path)
     state = load_checkpoint(path)
     weights = {name.removeprefix(PREFIX): w for name, w in state["state_dict"].items() if name.startswith(PREFIX)}
-    # One number can pose as a tensor of any shape.
-    if sum(weight.numel() * weight.element_size() for weight in weights.values()) > path.stat().st_size:
-        raise UserError(f"{path}: its weights are larger than the file; not loaded")
-    settings = without_paths(state.get("settings") or settings_beside(path))
+    settings = without_paths(state.get("settings"))
     description = {"settings": settings, "provenance": state.get("provenance"), "global_step": state.get("global_step")}
     return Trained(weights, description | results_beside(path, description), path)
 
 
-def check(described: Any, path: Path) -> None:
-    """Refuse descriptions of anything but a network of this package or asteroid's.
+def make(described: Any) -> Any:
+    """Make the networks of a description. Hydra would resolve `${...}` in it, which could run code.
 
     Args:
-        described: plain types.
-        path: file of the description.
+        described: plain types, with a class for `_target_` and its arguments.
 
     Raises:
-        UserError: with what was asked for.
-    """
-    if isinstance(described, dict):
-        target = described.get("_target_")
-        if target is not None and not ALLOWED.fullmatch(str(target)):
-            raise UserError(f"{path}: asks for {target}, which is no network of this package or asteroid's; not loaded")
-    for part in described.values() if isinstance(described, dict) else described if isinstance(described, list) else ():
-        check(part, path)
-
-
-def make(described: Any) -> Any:
-    """Instantiate a checked description. Hydra would resolve `${...}` in it, which could run code.
-
-    Raises:
-        TypeError: it is not a network, or does not take its settings.
+        UserError: it asks for anything but networks of this package and asteroid's.
     """
     if isinstance(described, list):
         return [make(entry) for entry in described]
     if not isinstance(described, dict):
         return described
     arguments = {name: make(entry) for name, entry in described.items() if name != "_target_"}
-    if "_target_" not in described:
+    if (target := described.get("_target_")) is None:
         return arguments
-    module, _, name = described["_target_"].rpartition(".")
-    kind = getattr(importlib.import_module(module), name)
+    module, _, name = str(target).rpartition(".")
+    kind = getattr(importlib.import_module(module), name, None) if ALLOWED.fullmatch(str(target)) else None
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        raise TypeError(f"{name} is not a network")
+        raise UserError(f"asks for {target}, which is no network of this package or asteroid's; not loaded")
     return kind(**arguments)
-
-
-@contextmanager
-def growing_to(weights: int) -> Iterator[None]:
-    """Stop instantiating a network with more weights than given, as even layers without memory take some."""
-    made = itertools.count(1)
-
-    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        if parameter is not None and next(made) > 2 * weights:  # some are replaced while a network is made
-            raise ValueError(f"it goes on beyond its {weights} weights")
-
-    handle = register_module_parameter_registration_hook(count)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def weights_file(path: Path) -> Path:
     """The file that weights are in, of what `load_trained` takes."""
     return path / WEIGHTS if path.is_dir() else path
-
-
-def settings_beside(checkpoint: Path) -> dict[str, Any] | None:
-    """The config of the run folder that a checkpoint lies in, from before checkpoints had it."""
-    path = checkpoint.resolve().parent.parent / "config.yaml"
-    return portable(read_config(path), PLACES) if path.is_file() else None
 
 
 def without_paths(value: Any) -> Any:

@@ -31,13 +31,10 @@ class AsteroidSeparator(nn.Module):
         self.mixture_consistency = check_kind(mixture_consistency, ("uniform", "magsq", "none"))
         self.num_outputs = _positive_integer_of(network, "masker.n_src", "number of outputs")
         self.sample_rate = _positive_integer_of(network, "sample_rate", "sample rate")
-        from mixit_lightning.separators.asteroid_layers import (
-            exchange_layers,
-            freeze_unused,
-        )  # imports asteroid: seconds
+        from mixit_lightning.separators import asteroid_layers  # asteroid takes seconds to import
 
-        exchange_layers(network)
-        freeze_unused(network)
+        asteroid_layers.exchange_layers(network)
+        asteroid_layers.freeze_unused(network)
         self.network = network
 
     def forward(self, mixture: Tensor) -> Tensor:

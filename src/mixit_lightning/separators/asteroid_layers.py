@@ -1,30 +1,27 @@
-"""Asteroid's layers with the same parameters and values in fewer passes over the activations."""
+"""Layers of asteroid's networks, exchanged for those of this package that compute the same values faster."""
 
-import torch
 from asteroid.masknn.convolutional import Conv1DBlock, TDConvNet
 from asteroid.masknn.norms import GlobLN
-from asteroid.models.sudormrf import _Padder
+from asteroid.models import SuDORMRFImprovedNet, SuDORMRFNet
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mixit_lightning.separators import cpu
-
-EPSILON = 1e-8
-"""What asteroid's norm adds to the variance."""
+from mixit_lightning.separators.layers import GlobalNorm
 
 
 def exchange_layers(network: nn.Module) -> None:
     """Let the layers of a network that this file knows compute their values its way.
 
-    Only their class changes: parameters and their names stay, and a block whose layers have hooks calls them as ever.
+    Only their class changes: they keep their parameters, the names of these, and hooks.
     """
     for module in network.modules():
         if type(module) is GlobLN:
-            module.__class__ = FusedGlobLN
-        elif type(module) is Conv1DBlock and _fits(module):
-            module.__class__ = FusedConv1DBlock
-        elif type(module) is _Padder:
-            module.__class__ = BranchlessPadder
+            module.__class__ = GlobalNorm
+        elif type(module) is Conv1DBlock:
+            module.shared_block.__class__ = FastSequential
+        elif isinstance(module, SuDORMRFNet | SuDORMRFImprovedNet):
+            module.encoder.__class__ = PaddedEncoder
 
 
 def freeze_unused(network: nn.Module) -> None:
@@ -38,50 +35,22 @@ def freeze_unused(network: nn.Module) -> None:
             last.res_conv.requires_grad_(False)
 
 
-class FusedGlobLN(GlobLN):
-    """Asteroid's norm over channels and frames, by torch's fused norm of one group."""
+class FastSequential(nn.Sequential):
+    """The layers of a block of Conv-TasNet up to its last dense ones; see `cpu.sequential`."""
 
-    def forward(self, x: Tensor, EPS: float = EPSILON) -> Tensor:
-        """Normalise (batch, channel, ...)."""
-        return torch.group_norm(x, 1, self.gamma, self.beta, EPS)
-
-
-class FusedConv1DBlock(Conv1DBlock):
-    """Asteroid's block of Conv-TasNet, by `cpu.conv_block` where that suits."""
-
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Map (batch, channel, frame) to what goes to the next block, and to the masks if the network wants that."""
-        widen, *layers = self.shared_block
-        y = widen(x)
-        if cpu.suits(y, layers):
-            prelu1, norm1, conv, prelu2, norm2 = layers
-            first = cpu.RectifiedNorm(prelu1.weight, norm1.gamma, norm1.beta)
-            second = cpu.RectifiedNorm(prelu2.weight, norm2.gamma, norm2.beta)
-            norm = cpu.Norm(over_channels=True, epsilon=EPSILON)
-            y = cpu.conv_block(y, first, conv.weight, conv.bias, conv.dilation[0], second, norm)
-        else:
-            for layer in layers:
-                y = layer(y)
-        residual = self.res_conv(y)
-        return (residual, self.skip_conv(y)) if self.skip_out_chan else residual
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channel, frame)."""
+        widen, *layers = self
+        return cpu.sequential(widen(x), *layers)
 
 
-class BranchlessPadder(_Padder):
+class PaddedEncoder(nn.Module):
     """SuDoRM-RF's encoder behind zeros that fill its last stride, without a branch that an export cannot follow."""
+
+    encoder: nn.Module
+    lcm: int
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, 1, time) to (batch, channel, frame)."""
         time = x.shape[-1]
         return self.encoder(functional.pad(x, (0, (time + self.lcm - 1) // self.lcm * self.lcm - time)))
-
-
-def _fits(block: Conv1DBlock) -> bool:
-    """Whether a block is made of the layers of `cpu.conv_block`, which a causal one, for instance, is not."""
-    _, prelu1, norm1, conv, prelu2, norm2 = block.shared_block
-    return (
-        {type(norm1), type(norm2)} <= {GlobLN, FusedGlobLN}
-        and type(prelu1) is type(prelu2) is nn.PReLU
-        and prelu1.num_parameters == prelu2.num_parameters == 1
-        and type(conv) is nn.Conv1d
-        and (conv.kernel_size, conv.stride, conv.padding) == ((3,), (1,), conv.dilation)
-    )

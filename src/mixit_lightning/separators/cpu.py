@@ -6,114 +6,109 @@ that lies between the two only the output of the convolution is kept for the bac
 rectifier and depthwise convolution are slow on the CPU besides.
 """
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mixit_lightning.separators.layers import DepthwiseConv, GlobalNorm, Norm, PReLU
+
+RECTIFIERS, NORMS, CONVOLUTIONS = (PReLU, nn.PReLU), (Norm, GlobalNorm), (DepthwiseConv, nn.Conv1d)
+KNOWN = (RECTIFIERS, NORMS, CONVOLUTIONS, RECTIFIERS, NORMS)
+"""Classes of the layers that are computed in one go."""
+
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""Where torch keeps the hooks of a layer, for which it has no public question."""
 
 
-class RectifiedNorm(NamedTuple):
-    """Parameters of a rectifier and the norm behind it."""
+def sequential(x: Tensor, *layers: Any) -> Tensor:
+    """What `nn.Sequential(*layers)` makes of (batch, channel, frame), on the CPU in one go where the layers are known.
 
-    slope: Tensor
-    """One element: of the rectifier, for negative values."""
-    gamma: Tensor
-    """(channel,): gain of the norm."""
-    beta: Tensor
-    """(channel,): offset of the norm."""
-
-
-class Norm(NamedTuple):
-    """What a norm takes mean and variance over, besides the frames, and what it adds to the variance."""
-
-    over_channels: bool
-    epsilon: float
-
-
-def suits(x: Tensor, layers: Iterable[nn.Module]) -> bool:
-    """Whether activations are better given to `conv_block` than to these layers, which then are not called.
-
-    So they must have no hooks, which someone waits for, or which make the parameters. A compiler and a tracer want to
-    see the layers.
+    Known are rectifier, norm, depthwise convolution of three taps, rectifier, norm. The values are those of the layers
+    up to rounding; second derivatives are refused.
     """
+    if not (suits(x) and known(layers)):
+        for layer in layers:
+            x = layer(x)
+        return x
+    prelu1, norm1, conv, prelu2, norm2 = layers
+    # The native norms read gains and offsets without looking at their strides.
+    gamma1, beta1, gamma2, beta2 = (
+        parameter.expand(x.shape[1]).contiguous() for norm in (norm1, norm2) for parameter in (norm.gamma, norm.beta)
+    )
+    (slope1,), (slope2,) = prelu1.parameters(), prelu2.parameters()
+    parameters = slope1, gamma1, beta1, conv.weight, conv.bias, slope2, gamma2, beta2
+    return _ConvBlock.apply(x.contiguous(), *parameters, conv.dilation[0], norm1, norm2)
+
+
+def suits(x: Tensor) -> bool:
+    """Whether activations can be computed in one go. A compiler and a tracer want to see the layers."""
     return (
-        x.device.type == "cpu"
+        not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+        and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
         and x.shape[0] > 0
-        and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
-        and not any(getattr(layer, hooks) for layer in layers for hooks in HOOKS)
     )
 
 
-def conv_block(
-    x: Tensor, first: RectifiedNorm, taps: Tensor, bias: Tensor, dilation: int, second: RectifiedNorm, norm: Norm
-) -> Tensor:
-    """Rectifier, norm, depthwise convolution with zeros beyond both ends, rectifier, norm.
-
-    The values are those of torch's layers up to rounding. Second derivatives are refused.
-
-    Args:
-        x: (batch, channel, frame).
-        first: before the convolution.
-        taps: (channel, 1, 3), of the convolution.
-        bias: (channel,), of the convolution.
-        dilation: distance between neighbouring taps, in frames.
-        second: after the convolution.
-        norm: what both norms are.
-
-    Returns:
-        (batch, channel, frame).
-    """
-    # The native norms read gains and offsets without looking at their strides.
-    first, second = (RectifiedNorm(*(parameter.contiguous() for parameter in part)) for part in (first, second))
-    return _ConvBlock.apply(x.contiguous(), *first, taps, bias, *second, dilation, norm)
+def known(layers: Sequence[Any]) -> bool:
+    """Whether layers are known, and have no hooks, which someone waits for, or which make the parameters."""
+    if len(layers) != len(KNOWN) or any(type(one) not in kinds for one, kinds in zip(layers, KNOWN, strict=True)):
+        return False
+    prelu1, _, conv, prelu2, _ = layers
+    return (
+        all(getattr(prelu, "num_parameters", 1) == 1 for prelu in (prelu1, prelu2))
+        and (conv.kernel_size, conv.stride, conv.padding, conv.padding_mode) == ((3,), (1,), conv.dilation, "zeros")
+        and conv.groups == conv.in_channels == conv.out_channels
+        and conv.bias is not None
+        and not any(getattr(layer, hooks) for layer in layers for hooks in HOOKS)
+    )
 
 
 class _ConvBlock(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, *others: Any) -> Tensor:
-        slope1, gamma1, beta1, taps, bias, slope2, gamma2, beta2, dilation, norm = others
+        slope1, gamma1, beta1, taps, bias, slope2, gamma2, beta2, dilation, norm1, norm2 = others
         convolved, y = torch.empty_like(x), torch.empty_like(x)
         moments = []
         for start, middle, end in zip(x, convolved, y, strict=True):
-            normed, *_ = _norm(_rectified(start, slope1), gamma1, beta1, norm)
+            normed, *_ = _norm(_rectified(start, slope1), gamma1, beta1, norm1)
             _convolve(normed, taps, dilation, out=middle).add_(bias.unsqueeze(-1))
-            normed, *both = _norm(_rectified(middle, slope2), gamma2, beta2, norm)
+            normed, *both = _norm(_rectified(middle, slope2), gamma2, beta2, norm2)
             end.copy_(normed)
             moments.append(both)
         ctx.save_for_backward(x, convolved, slope1, gamma1, beta1, taps, slope2, gamma2)
-        ctx.dilation, ctx.norm, ctx.moments = dilation, norm, moments
+        ctx.dilation, ctx.norms, ctx.moments = dilation, (norm1, norm2), moments
         return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
-            raise RuntimeError("cpu.conv_block has no second derivatives; call backward without create_graph")
+            raise RuntimeError("cpu.sequential has no second derivatives; call backward without create_graph")
         of_y = gradients[0].contiguous()
         x, convolved, slope1, gamma1, beta1, taps, slope2, gamma2 = ctx.saved_tensors
+        norm1, norm2 = ctx.norms
         earlier, later = slice(None, -ctx.dilation), slice(ctx.dilation, None)
         of_x, sums = torch.empty_like(x), []
         for start, middle, moments2, of_start, of_end in zip(x, convolved, ctx.moments, of_x, of_y, strict=True):
-            of_middle, *of_norm2 = _norm_backward(of_end, _rectified(middle, slope2), moments2, gamma2, ctx.norm)
+            of_middle, *of_norm2 = _norm_backward(of_end, _rectified(middle, slope2), moments2, gamma2, norm2)
             of_slope2 = _rectified_backward(of_middle, middle, slope2, out=of_middle)
             # Made again, which takes less time than to keep and fetch it.
             rectified = _rectified(start, slope1)
-            normed, *moments1 = _norm(rectified, gamma1, beta1, ctx.norm)
+            normed, *moments1 = _norm(rectified, gamma1, beta1, norm1)
             of_taps = (
                 (of_middle[:, later] * normed[:, earlier]).sum(-1),
                 (of_middle * normed).sum(-1),
                 (of_middle[:, earlier] * normed[:, later]).sum(-1),
             )
             of_normed = _convolve(of_middle, taps.flip(-1), ctx.dilation, out=normed)
-            of_rectified, *of_norm1 = _norm_backward(of_normed, rectified, moments1, gamma1, ctx.norm)
+            of_rectified, *of_norm1 = _norm_backward(of_normed, rectified, moments1, gamma1, norm1)
             of_slope1 = _rectified_backward(of_rectified, start, slope1, out=of_start)
             of_taps_and_bias = torch.stack(of_taps, -1).unsqueeze(1), of_middle.sum(-1)
             sums.append((of_slope1, *of_norm1, *of_taps_and_bias, of_slope2, *of_norm2))
-        return of_x, *(sum(parts[1:], start=parts[0]) for parts in zip(*sums, strict=True)), None, None
+        return of_x, *(sum(parts[1:], start=parts[0]) for parts in zip(*sums, strict=True)), None, None, None
 
 
 def _rectified(x: Tensor, slope: Tensor) -> Tensor:

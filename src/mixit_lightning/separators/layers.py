@@ -1,13 +1,10 @@
-"""The layers that TDCN++ is made of. All of them keep the layout (batch, channel, frame)."""
+"""The layers that networks are made of. All of them keep the layout (batch, channel, frame)."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mixit_lightning.separators.precision import without_autocast
-
-EPSILON = 1e-3
-"""What norms add to the variance."""
 
 
 class Dense(nn.Module):
@@ -39,7 +36,7 @@ class Dense(nn.Module):
         return y + bias.to(y.dtype).unsqueeze(-1)
 
 
-class DepthwiseConv(nn.Module):
+class DepthwiseConv(nn.Conv1d):
     """One filter of three dilated taps for each channel, with zeros beyond both ends.
 
     Shapes: (batch, channel, frame) to the same. Weights start Glorot uniform, the bias at zero.
@@ -50,19 +47,15 @@ class DepthwiseConv(nn.Module):
     """
 
     def __init__(self, channels: int, dilation: int) -> None:
-        super().__init__()
-        self.dilation = dilation
-        self.weight = nn.Parameter(torch.empty(channels, 1, 3))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        # TensorFlow reads a kernel (3, 1, channel, 1) as 3 x channel inputs and 3 outputs; torch would count 3 and 3.
-        limit = (6 / (3 * channels + 3)) ** 0.5
-        nn.init.uniform_(self.weight, -limit, limit)
+        super().__init__(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Filter (batch, channel, frame) along the frames."""
-        return functional.conv1d(
-            x, self.weight, self.bias, padding=self.dilation, dilation=self.dilation, groups=len(self.weight)
-        )
+    def reset_parameters(self) -> None:
+        """Start weights and bias; called while the layer is made."""
+        # TensorFlow reads a kernel (3, 1, channel, 1) as 3 x channel inputs and 3 outputs; torch would count 3 and 3.
+        limit = (6 / (3 * self.in_channels + 3)) ** 0.5
+        nn.init.uniform_(self.weight, -limit, limit)
+        assert self.bias is not None
+        nn.init.zeros_(self.bias)
 
 
 class PReLU(nn.Module):
@@ -86,6 +79,9 @@ class Norm(nn.Module):
         over_channels: False for mean and variance over the frames of each channel, True over frames and channels.
     """
 
+    epsilon = 1e-3
+    """What is added to the variance."""
+
     def __init__(self, *, over_channels: bool = False) -> None:
         super().__init__()
         self.over_channels = over_channels
@@ -99,4 +95,25 @@ class Norm(nn.Module):
         # One group a channel makes the fused group norm a norm over frames. Its statistics are float32 whatever it is
         # given, so that autocast need not widen the activations. functional.group_norm would refuse a single frame.
         with without_autocast(x):
-            return torch.group_norm(x, 1 if self.over_channels else channels, gamma, beta, EPSILON)
+            return torch.group_norm(x, 1 if self.over_channels else channels, gamma, beta, self.epsilon)
+
+
+class GlobalNorm(Norm):
+    """The same over frames and channels with a gain γ and an offset β for each channel: asteroid's `GlobLN`, fused.
+
+    Shapes: (batch, channel, ...) to the same, under autocast as torch's group norm does.
+
+    Args:
+        channels: number of channels.
+    """
+
+    epsilon, over_channels = 1e-8, True
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(over_channels=True)
+        self.gamma = nn.Parameter(torch.ones(channels))
+        self.beta = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (batch, channel, ...)."""
+        return torch.group_norm(x, 1, self.gamma, self.beta, self.epsilon)

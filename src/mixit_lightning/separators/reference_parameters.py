@@ -4,11 +4,9 @@ Source: google-research/sound-separation, models/neurips2020_mixit and models/tr
 (inputs, outputs), a depthwise kernel (tap, 1, channel, 1).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,9 +15,7 @@ from torch import Tensor
 
 from mixit_lightning.separators.basis import LearnedBasis
 from mixit_lightning.separators.layers import Dense, DepthwiseConv, Norm, PReLU
-
-if TYPE_CHECKING:
-    from mixit_lightning.separators.tdcnpp import Block, SkipResidual, TDCNpp
+from mixit_lightning.separators.tdcnpp import Block, SkipResidual, TDCNpp
 
 
 def reference_parameters(network: TDCNpp) -> dict[str, Tensor]:
@@ -28,7 +24,16 @@ def reference_parameters(network: TDCNpp) -> dict[str, Tensor]:
 
 
 def load_reference_parameters(network: TDCNpp, parameters: Mapping[str, ArrayLike]) -> None:
-    """Copy arrays into the parameters of the same name; see `TDCNpp.load_reference_parameters`."""
+    """Take over parameters from the authors' released code, all of them or none.
+
+    Args:
+        network: that gets them.
+        parameters: arrays by the authors' variable names, such as
+            'improved_tdcn/conv_block_0/tdcn_block/dense1/dense/kernel', with or without ':0' at the end.
+
+    Raises:
+        ValueError: if a name is missing or unknown, or an array has another shape; the network is left as it was.
+    """
     targets = reference_parameters(network)
     arrays = {name.removesuffix(":0"): np.asarray(array) for name, array in parameters.items()}
     faults = [f"missing: {name}" for name in targets.keys() - arrays.keys()]
@@ -83,6 +88,7 @@ def _dense(name: str, layer: Dense) -> Iterator[tuple[str, Tensor]]:
 
 def _convolution(name: str, layer: DepthwiseConv) -> Iterator[tuple[str, Tensor]]:
     yield f"{name}/depthwise_kernel", layer.weight.permute(2, 1, 0).unsqueeze(-1)
+    assert layer.bias is not None
     yield f"{name}/bias", layer.bias
 
 

@@ -1,17 +1,13 @@
 """TDCN++: a mask-based separator of dilated convolutions over time, as released with the MixIT paper."""
 
-from collections.abc import Mapping
-
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from mixit_lightning.separators import cpu
 from mixit_lightning.separators.basis import LearnedBasis, STFTBasis
-from mixit_lightning.separators.layers import EPSILON, Dense, DepthwiseConv, Norm, PReLU
+from mixit_lightning.separators.layers import Dense, DepthwiseConv, Norm, PReLU
 from mixit_lightning.separators.mixture_consistency import check_kind, consistency_weights, mixture_consistency
 from mixit_lightning.separators.precision import at_least_float32
-from mixit_lightning.separators.reference_parameters import load_reference_parameters
 
 
 class TDCNpp(nn.Module):
@@ -98,18 +94,6 @@ class TDCNpp(nn.Module):
         """Masks (batch, output, coefficient, frame), between 0 and 1, for mixtures (batch, time)."""
         return self._masks(self._analyse(mixture)[1])
 
-    def load_reference_parameters(self, parameters: Mapping[str, ArrayLike]) -> None:
-        """Take over parameters from the authors' released TensorFlow code, all of them or none.
-
-        Args:
-            parameters: arrays by the authors' variable names, such as
-                'improved_tdcn/conv_block_0/tdcn_block/dense1/dense/kernel', with or without ':0' at the end.
-
-        Raises:
-            ValueError: if a name is missing or unknown, or an array has another shape; the network is left as it was.
-        """
-        load_reference_parameters(self, parameters)
-
     def _analyse(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
         """Coefficients (batch, coefficient, frame) and last activations (batch, bottleneck, frame)."""
         if mixture.dim() != 2 or mixture.shape[-1] < 1:
@@ -193,16 +177,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, bottleneck, frame) to the same shape."""
         y = self.widen(x)
-        if cpu.suits(y, (self.prelu1, self.norm1, self.conv, self.prelu2, self.norm2)):
-            first, second = (
-                cpu.RectifiedNorm(prelu.slope, *(parameter.expand(y.shape[1]) for parameter in (norm.gamma, norm.beta)))
-                for prelu, norm in ((self.prelu1, self.norm1), (self.prelu2, self.norm2))
-            )
-            conv = self.conv
-            y = cpu.conv_block(y, first, conv.weight, conv.bias, conv.dilation, second, cpu.Norm(False, EPSILON))
-        else:
-            y = self.norm1(self.prelu1(y))
-            y = self.norm2(self.prelu2(self.conv(y)))
+        y = cpu.sequential(y, self.prelu1, self.norm1, self.conv, self.prelu2, self.norm2)
         return x + self.narrow(y)
 
 

@@ -169,6 +169,7 @@ def described(name: str, settings: "DictConfig", **more: Any) -> Any:
     from .config import build, check_values
 
     check_values(settings)
+    settings.pop("json", None)
     return build(OmegaConf.create({name: settings}), name, **more)
 
 
@@ -195,7 +196,7 @@ def separate(settings: "DictConfig") -> None:
 
     from .inference.files import show
 
-    as_json = settings.pop("json")
+    as_json = settings.json
     summary = described("separate", settings, quiet=as_json)
     if as_json:
         print(json.dumps(summary, indent=2))

@@ -101,11 +101,9 @@ def test_the_doctor_says_that_there_is_too_little(tmp_path, capsys):
     write(tmp_path / "data" / "a.wav", syllables(0, 1.5, 16000), 16000)
     soundfile.write(tmp_path / "data" / "clipped.wav", np.ones(20), 16000)
     words = ["doctor", "recipe=own-recordings", f"data={tmp_path / 'data'}", f"runs={tmp_path}"]
-    with pytest.raises(SystemExit, match="1"):
-        main(words)
+    assert main(words) == 1
     assert "error: a.wav: what is held out of it is too short for two crops" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="1"):
-        main([*words, "sample_rate=48000"])
+    assert main([*words, "sample_rate=48000"]) == 1
     assert "error: " in (text := capsys.readouterr().out) and "none of its recordings can be used" in text
 
 

@@ -277,11 +277,16 @@ def run_keep(words: Sequence[str]) -> None:
 
 
 def run_sweep(words: Sequence[str]) -> None:
-    """Run the sweep sweep=NAME|FILE with engine=wandb|local (local is resumable), agents=N, up to count=N runs."""
-    from .sweeps.start import start_sweep
+    """Run the sweep sweep=NAME|FILE on this machine: agents=N trials at a time, count=N in all; resumable."""
+    from .sweeps.file import find_sweep
+    from .sweeps.local import sweep
 
-    own, words = take(words, "sweep", "engine", "agents", "count")
-    start_sweep(words, **own)
+    own, words = take(words, "sweep", "agents", "count")
+    for name in own.keys() - {"sweep"}:
+        if not own[name].isdecimal() or int(own[name]) < 1:
+            raise UserError(f"{name}={own[name]}: must be a whole number, 1 or more")
+    count = int(own["count"]) if "count" in own else None
+    sweep(find_sweep(own.get("sweep", "learning-rate")), words, count, int(own.get("agents", "1")))
 
 
 def take(words: Sequence[str], *names: str) -> tuple[dict[str, str], list[str]]:

@@ -1,4 +1,4 @@
-"""A workspace at Weights & Biases for the runs of a recipe, as conf/dashboard.yaml describes it."""
+"""A workspace at Weights & Biases for the runs of a recipe, as sweeps/dashboard.yaml describes it."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -40,7 +40,7 @@ def workspace(recipe: str, entity: str, project: str) -> Any:
     """The view of a recipe's runs, not saved yet."""
     from wandb_workspaces import expr, workspaces
 
-    sections = yaml.safe_load((ROOT / "conf" / "dashboard.yaml").read_text())
+    sections = yaml.safe_load((ROOT / "sweeps" / "dashboard.yaml").read_text())
     return workspaces.Workspace(
         entity=entity,
         project=project,

@@ -416,8 +416,6 @@ def explain(recipe: str, overrides: list[Override], known: list[str], error: Exc
     """Say which override names a group option or a key that does not exist."""
     for override in overrides:
         name, value = override.key_or_group, override.value()
-        if name == "sweep":  # a folder of conf/ that is no group
-            return UserError(f"{override.input_line}: there is no such key; `mixit sweep` takes it")
         groups = [ROOT / "conf" / name, ROOT / "recipes" / recipe / name]
         options = sorted(path.stem for group in groups for path in group.glob("*.yaml"))
         if any(group.is_dir() for group in groups):

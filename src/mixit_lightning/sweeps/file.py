@@ -1,4 +1,4 @@
-"""A W&B sweep file in Optuna's terms: what is fixed, what is drawn, how, and when a trial is stopped early.
+"""A W&B sweep file in Optuna's terms: what is fixed, what is drawn and how, and when a trial is stopped early.
 
 Source of the keys: https://docs.wandb.ai/models/sweeps/sweep-config-keys
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
@@ -32,24 +33,20 @@ STARTUP_TRIALS = 5
 class Sweep:
     """What a sweep file says."""
 
-    config: dict[str, Any]
-    """The file, less the parameters that were given otherwise."""
+    method: str
+    metric: str
+    """As training logs it, such as `val/loss`; `test/<metric>` is one of the results."""
+    direction: StudyDirection
     fixed: dict[str, Any]
     """Settings that are the same in every trial."""
     space: dict[str, Distribution]
     """Settings that are drawn."""
-    pruner: BasePruner
+    grid: list[dict[str, Any]]
+    """All points of a grid, in the order of the file; empty with another method."""
+    early_terminate: dict[str, Any] | None
+    run_cap: int | None
 
     @property
-    def metric(self) -> str:
-        """As training logs it, such as `val/loss`, or `test/<metric>` of the results."""
-        return str(self.config["metric"]["name"])
-
-    @property
-    def direction(self) -> StudyDirection:
-        """Whether it is to be low or high."""
-        return StudyDirection[self.config["metric"]["goal"].upper()]
-
     def example(self) -> dict[str, Any]:
         """A value for every setting, to try whether the recipe has them."""
         drawn = {
@@ -57,18 +54,12 @@ class Sweep:
         }
         return self.fixed | drawn
 
-    def sampler(self, seed: int) -> BaseSampler:
-        """What draws the trials; the points of a grid are not drawn, see `grid`."""
-        if self.config["method"] == "bayes":
-            return TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed)
-        return RandomSampler(seed=seed)
-
-    def grid(self) -> list[dict[str, Any]]:
-        """All points of a grid, in the order of the file; none with another method."""
-        if self.config["method"] != "grid":
-            return []
-        values = [choices_of(distribution) for distribution in self.space.values()]
-        return [dict(zip(self.space, point, strict=True)) for point in itertools.product(*values)]
+    def sampler(self, seed: int, number: int) -> BaseSampler:
+        """What draws a trial, other than those of a grid: one for each number, so that a restart changes nothing."""
+        own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+        if self.method == "bayes":
+            return TPESampler(n_startup_trials=STARTUP_TRIALS, seed=own)
+        return RandomSampler(seed=own)
 
 
 def find_sweep(name: str) -> Path:
@@ -84,7 +75,7 @@ def find_sweep(name: str) -> Path:
 
 
 def read_sweep(path: Path, given: Collection[str] = ()) -> Sweep:
-    """Read a sweep file. Its `command` is for W&B's agents, and nothing is looked at that only W&B needs.
+    """Read what a sweep on this machine needs of a sweep file: not the `command`, which is for W&B's agents.
 
     Args:
         path: of the file.
@@ -94,33 +85,34 @@ def read_sweep(path: Path, given: Collection[str] = ()) -> Sweep:
         UserError: it is no sweep, or Optuna has no such search; names file and key.
     """
     config = read_yaml(path)
-    parameters = look_up(config, "parameters")
+    method, metric, goal, parameters, cap = (
+        look_up(config, key) for key in ("method", "metric.name", "metric.goal", "parameters", "run_cap")
+    )
     well_formed = {
-        "method": look_up(config, "method") in ("grid", "random", "bayes"),
-        "metric.name": isinstance(look_up(config, "metric.name"), str),
-        "metric.goal": look_up(config, "metric.goal") in ("minimize", "maximize"),
+        "method": method in ("grid", "random", "bayes"),
+        "metric.name": isinstance(metric, str),
+        "metric.goal": goal in ("minimize", "maximize"),
         "parameters": isinstance(parameters, dict) and all(isinstance(one, dict) for one in parameters.values()),
-        "run_cap": isinstance(look_up(config, "run_cap") or 0, int),
+        "run_cap": cap is None or isinstance(cap, int),
     }
     for key, fine in well_formed.items():
         if not fine:
             raise UserError(f"{path}: {key}: must be as in https://docs.wandb.ai/models/sweeps/sweep-config-keys")
-    parameters = {key: parameters[key] for key in parameters if key not in given}
+    parameters = {key: parameter for key, parameter in parameters.items() if key not in given}
     fixed = {key: parameter["value"] for key, parameter in parameters.items() if "value" in parameter}
-    space: dict[str, Distribution] = {}
-    key = ""
+    space, choices, key = {}, [], ""
     try:
         for key in [key for key in parameters if key not in fixed]:
             space[key] = distribution_of(parameters[key])
-            if config["method"] == "grid":
-                choices_of(space[key])
+            if method == "grid":
+                choices.append(choices_of(space[key]))
         key = "early_terminate"
-        pruner = pruner_of(config.get(key))
-    except KeyError as error:
-        raise UserError(f"{path}: {key}: {error} is missing") from error
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: {key}: {error}") from error
-    return Sweep(config | {"parameters": parameters}, fixed, space, pruner)
+        pruner_of(config.get(key))
+    except (KeyError, ValueError, TypeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise UserError(f"{path}: {key}: {reason}") from error
+    grid = [dict(zip(space, point, strict=True)) for point in itertools.product(*choices)] if method == "grid" else []
+    return Sweep(method, metric, StudyDirection[goal.upper()], fixed, space, grid, config.get(key), cap)
 
 
 def distribution_of(parameter: dict[str, Any]) -> Distribution:
@@ -128,24 +120,21 @@ def distribution_of(parameter: dict[str, Any]) -> Distribution:
 
     Raises:
         KeyError: `min` or `max` is missing.
-        ValueError: Optuna has no such distribution, or it is empty.
+        TypeError, ValueError: Optuna has no such distribution, or it is empty.
     """
     if "probabilities" in parameter:
         raise ValueError("only W&B draws values with probabilities")
     if "values" in parameter:
         return CategoricalDistribution(parameter["values"])
-    low, high, step = parameter["min"], parameter["max"], parameter.get("q", 1)
+    low, high, step, kind = parameter["min"], parameter["max"], parameter.get("q", 1), parameter.get("distribution")
     whole = isinstance(low, int) and isinstance(high, int) and isinstance(step, int)
-    kind = parameter.get("distribution", "int_uniform" if whole else "uniform")
-    if kind in ("int_uniform", "q_uniform") and whole:
+    if whole and kind in (None, "int_uniform", "q_uniform"):
         return IntDistribution(low, high, step=step)
-    if kind == "q_log_uniform_values" and whole and step == 1:
-        return IntDistribution(low, high, log=True)
-    # YAML takes 1e-4 for text.
+    low, high = float(low), float(high)  # YAML reads 1e-4 as text
     if kind == "q_uniform":
-        return FloatDistribution(float(low), float(high), step=float(step))
-    if kind in ("uniform", "log_uniform_values"):
-        return FloatDistribution(float(low), float(high), log=kind == "log_uniform_values")
+        return FloatDistribution(low, high, step=step)
+    if kind in (None, "uniform", "log_uniform_values"):
+        return FloatDistribution(low, high, log=kind == "log_uniform_values")
     raise ValueError(f"only W&B draws from {kind}; give values, uniform, int_uniform, q_uniform or log_uniform_values")
 
 
@@ -162,20 +151,20 @@ def choices_of(distribution: Distribution) -> Collection[Any]:
     raise ValueError("a grid needs values, or whole numbers as min and max")
 
 
-def pruner_of(early: dict[str, Any] | None) -> BasePruner:
-    """Optuna's pruner for `early_terminate`.
+def pruner_of(early_terminate: dict[str, Any] | None) -> BasePruner:
+    """Optuna's pruner for W&B's hyperband, which is one bracket of it, asynchronous successive halving.
 
-    What W&B calls hyperband is one bracket of it, asynchronous successive halving: at the iterations
-    min_iter * eta ** n a trial must be among the best 1/eta.
+    At the iterations min_iter * eta ** n a trial must be among the best 1/eta that have come as far.
 
     Raises:
         KeyError: a number is missing.
         TypeError, ValueError: a number, or the type, is none that Optuna takes.
     """
-    if early is None:
+    if early_terminate is None:
         return NopPruner()
-    if early["type"] != "hyperband":
+    if early_terminate["type"] != "hyperband":
         raise ValueError("type: must be hyperband")
-    eta = operator.index(early.get("eta", 3))
-    first = early["min_iter"] if "min_iter" in early else early["max_iter"] // eta ** early["s"]
-    return SuccessiveHalvingPruner(min_resource=first, reduction_factor=eta)
+    eta = operator.index(early_terminate.get("eta", 3))
+    if "min_iter" in early_terminate:
+        return SuccessiveHalvingPruner(early_terminate["min_iter"], eta)
+    return SuccessiveHalvingPruner(early_terminate["max_iter"] // eta ** early_terminate["s"], eta)

@@ -2,14 +2,13 @@
 
 import csv
 import hashlib
-import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from ..files import lock
 from ..interrupts import REQUEST, STOPPED, Stopped, stoppable
 from ..pool import num_cores
 from ..reading import read_json
-from .file import Sweep, read_sweep
+from .file import Sweep, pruner_of, read_sweep
 from .summary import ERROR, FOLDER, trials_of, write_summary
 
 TRAIN = (sys.executable, "-m", "mixit_lightning.cli", "train")
@@ -34,16 +33,9 @@ TRAIN = (sys.executable, "-m", "mixit_lightning.cli", "train")
 POLL = 0.5
 """Seconds between two looks at the trainings."""
 
-PATIENCE = 60.0
-"""Seconds in which a training that is told to stop must have saved and stopped."""
-
 
 def sweep(
-    file: Path,
-    overrides: Sequence[str],
-    count: int | None = None,
-    agents: int = 1,
-    command: Sequence[str] = TRAIN,
+    file: Path, overrides: Sequence[str], count: int | None = None, agents: int = 1, command: Sequence[str] = TRAIN
 ) -> Path:
     """Run a sweep on this machine, or resume one that was stopped.
 
@@ -58,36 +50,35 @@ def sweep(
         command: that trains.
 
     Returns:
-        The sweep's folder: `trials.csv`, `trials.md`, plots, Optuna's `study.journal`, one run folder and log per trial.
+        The sweep's folder: `trials.csv`, `trials.md`, plots, Optuna's `study.journal`, and a run and a log per trial.
 
     Raises:
         UserError: the file or an override makes no sense, the same sweep is under way, or no trial reached its end.
         Stopped: it was asked to stop, and can be resumed.
     """
-    given = {override.partition("=")[0].lstrip("+~") for override in overrides}
-    plan = read_sweep(file, given)
-    grid = plan.grid()
-    caps = [cap for cap in (count, plan.config.get("run_cap"), len(grid)) if cap]
+    plan = read_sweep(file, {override.partition("=")[0].lstrip("+~") for override in overrides})
+    caps = [cap for cap in (count, plan.run_cap, len(plan.grid)) if cap]
     if not caps:
         raise UserError(f"{file}: would never end; give count=N, or run_cap in the file")
-    config = load_config([*overrides, *words_of(plan.example())])
-    folder = config.folder.parent / "sweeps" / f"{file.stem}.{fingerprint(plan, overrides)}"
+    settings = load_config([*overrides, *words_of(plan.example)]).settings
+    what = [plan.method, plan.metric, plan.direction, plan.fixed, plan.space, plan.early_terminate, sorted(overrides)]
+    name = f"{file.stem}.{hashlib.sha256(repr(what).encode()).hexdigest()[:8]}"
+    folder = Path(settings.runs, settings.recipe, "sweeps", name)
     folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder) as held, stoppable(), REQUEST.deferred():
-        study = open_study(folder, plan, config.settings.seed)
-        for point in grid:
-            study.enqueue_trial(point, skip_if_exists=True)
+    with (folder / "lock").open("a") as held, stoppable(), REQUEST.deferred():
+        if not lock(held.fileno()):
+            raise UserError(f"{folder}: this sweep, or a training that it began, is under way; wait for it, or stop it")
+        study = open_study(folder, plan)
+        gpus = visible_gpus() if agents > 1 and settings.trainer.devices == 1 else []
         line = [*command, *overrides, *words_of(plan.fixed)]
-        gpus = visible_gpus() if agents > 1 and config.settings.trainer.devices == 1 else []
         try:
-            Trials(study, plan, folder, line, held, agents, gpus).run(min(caps))
+            Trials(study, plan, folder, line, held.fileno(), settings.seed, agents, gpus).run(min(caps))
         finally:
-            table = write_summary(study, folder, plan.metric)
+            table = write_summary(study, plan, folder)
     print((folder / "trials.md").read_text())
     if not (table["state"] == "complete").any():
         raise UserError(f"no trial was trained to its end; the last error: {table[ERROR].iloc[-1]}; see {folder}")
-    best = [*overrides, *words_of(plan.fixed | study.best_params)]
-    print(f"best: mixit train {shlex.join(best)}\nlook: {folder}")
+    print(f"best: mixit train {shlex.join([*overrides, *words_of(plan.fixed | study.best_params)])}\nlook: {folder}")
     return folder
 
 
@@ -96,42 +87,25 @@ def words_of(values: dict[str, Any]) -> list[str]:
     return [f"{key}={value}" for key, value in values.items()]
 
 
-def fingerprint(plan: Sweep, overrides: Sequence[str]) -> str:
-    """Of what is swept and how; another number of trials makes no other sweep."""
-    parts = [plan.config.get(key) for key in ("method", "metric", "parameters", "early_terminate")]
-    return hashlib.sha256(json.dumps([*parts, *sorted(overrides)]).encode()).hexdigest()[:8]
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[int]:
-    """Lock a sweep, as long as this process or one that has inherited the descriptor lives.
-
-    Raises:
-        UserError: another holds it.
-    """
-    with (folder / "lock").open("a") as file:
-        if not lock(file.fileno()):
-            raise UserError(f"{folder}: this sweep, or a training that it began, is under way; wait for it, or stop it")
-        yield file.fileno()
-
-
-def open_study(folder: Path, plan: Sweep, seed: int) -> Study:
+def open_study(folder: Path, plan: Sweep) -> Study:
     """Optuna's study on disk, new or as it was left; what was under way then will be asked for again."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(folder / "study.journal"))),
         study_name=folder.name,
         direction=plan.direction,
-        pruner=plan.pruner,
+        pruner=pruner_of(plan.early_terminate),
         load_if_exists=True,
     )
-    study.sampler = plan.sampler(seed + len(study.trials))  # a sampler that starts again draws the same again
     for name, trial in trials_of(study).items():
         if trial.state == TrialState.RUNNING:
-            # Its settings, where it was killed before all were drawn, are those that it was asked for with.
+            # A point of a grid may have been killed before all of it was drawn.
             settings = trial.system_attrs.get("fixed_params", trial.params)
             study.enqueue_trial(settings, user_attrs={FOLDER: name})
             study.tell(trial.number, state=TrialState.FAIL)
+    # Not Optuna's GridSampler, which at the end of a grid draws again what other agents are still training.
+    for point in plan.grid:
+        study.enqueue_trial(point, skip_if_exists=True)
     return study
 
 
@@ -141,7 +115,7 @@ class Training:
 
     trial: Trial
     name: str
-    folder: Path
+    """Of the run's folder and log, in the sweep's folder."""
     process: "subprocess.Popen[bytes]"
     gpu: str | None
     reported: int = 0
@@ -151,7 +125,7 @@ class Training:
 
 @dataclass
 class Trials:
-    """Asks Optuna for trials, runs them, and tells what became of them."""
+    """Asks Optuna for trials, trains them, and tells it what became of them."""
 
     study: Study
     plan: Sweep
@@ -159,7 +133,8 @@ class Trials:
     command: list[str]
     """That trains; the settings of a trial follow it."""
     held: int
-    """Descriptor of the sweep's lock, which trainings inherit."""
+    """Descriptor of the locked file: as trainings inherit it, none that outlives this process is started twice."""
+    seed: int
     agents: int
     gpus: list[str]
     """To be shared out; none where a training takes what it finds."""
@@ -175,6 +150,7 @@ class Trials:
         try:
             while True:
                 while len(self.running) < self.agents and begun < cap:
+                    self.study.sampler = self.plan.sampler(self.seed, begun)
                     self.running.append(self.begin(self.study.ask({**self.plan.space})))
                     begun += 1
                 if not self.running:
@@ -184,22 +160,24 @@ class Trials:
                     raise Stopped(REQUEST.number)
                 self.running = [training for training in self.running if not self.ended(training)]
         finally:
-            self.stop()
+            for training in self.running:
+                training.process.terminate()  # each saves what it has
+            for training in self.running:
+                training.process.wait()
 
     def begin(self, trial: Trial) -> Training:
         """Start a trial's training, which resumes if its folder holds a checkpoint."""
         name = trial.user_attrs.get(FOLDER, f"{trial.number:03}")
-        folder = self.folder / name
+        swept = words_of({key: trial.params[key] for key in self.plan.space})
         environment = dict(os.environ)
         gpu = min(self.gpus, key=[training.gpu for training in self.running].count, default=None)
         if gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
         if self.agents > 1:
             environment.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // self.agents)))
-        swept = words_of({key: trial.params[key] for key in self.plan.space})
-        with folder.with_suffix(".log").open("ab") as log:
+        with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [*self.command, f"hydra.run.dir={folder}", *swept],
+                [*self.command, *swept, f"hydra.run.dir={self.folder / name}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -208,13 +186,13 @@ class Trials:
                 start_new_session=True,  # a terminal's ctrl-C is for this process, which stops its trainings
             )
         print(f"trial {name}: {' '.join(swept)}", flush=True)
-        return Training(trial, name, folder, process, gpu)
+        return Training(trial, name, process, gpu)
 
     def ended(self, training: Training) -> bool:
         """Tell Optuna what is new of a training, and say whether that was all."""
-        trial = training.trial
+        trial, metric = training.trial, self.plan.metric
         status = training.process.poll()  # before the values are read, so that none is missed
-        values = values_of(training.folder, self.plan.metric)
+        values = values_of(self.folder / training.name, metric)
         new = values[training.reported :]
         for step, value in enumerate(new, training.reported + 1):
             trial.report(value, step)
@@ -230,26 +208,14 @@ class Trials:
         elif status == STOPPED:
             raise Stopped(None)
         elif status == 0 and values:
-            said = f"{self.plan.metric} {values[-1]:.4g}"
+            said = f"{metric} {values[-1]:.4g}"
             self.study.tell(trial, values[-1])
         else:
-            said = (
-                f"{self.plan.metric} was not logged" if status == 0 else last_line(training.folder.with_suffix(".log"))
-            )
+            said = failure(status, self.folder / f"{training.name}.log", metric)
             trial.set_user_attr(ERROR, said)
             self.study.tell(trial, state=TrialState.FAIL)
         print(f"trial {training.name}: {said}", flush=True)
         return True
-
-    def stop(self) -> None:
-        """Have all trainings save and stop."""
-        for training in self.running:
-            training.process.terminate()
-        for training in self.running:
-            try:
-                training.process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                training.process.kill()
 
 
 def values_of(folder: Path, metric: str) -> list[float]:
@@ -265,10 +231,14 @@ def values_of(folder: Path, metric: str) -> list[float]:
     return [float(row[3]) for row in csv.reader(whole.splitlines()) if row[2] == metric]
 
 
-def last_line(log: Path) -> str:
-    """What a training said last."""
+def failure(status: int, log: Path, metric: str) -> str:
+    """Why a trial has no value."""
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}"
+    if status == 0:
+        return f"{metric} was not logged"
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].removeprefix("mixit: ") if lines else "it said nothing"
+    return lines[-1].removeprefix("mixit: ") if lines else f"status {status}"
 
 
 def visible_gpus() -> list[str]:

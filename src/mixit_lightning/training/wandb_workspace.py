@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from ..account import check_account, refusals
 from ..config import ROOT, compose_settings, parse, take_recipe
+from ..errors import UserError
 from ..report.labels import axis_label
 
 GROUP = "objective_name"
@@ -28,12 +28,15 @@ def make_workspace(arguments: Iterable[str]) -> str:
     words = parse(["logger=wandb", *arguments])
     recipe = take_recipe(words)
     logger = compose_settings(recipe, [word.input_line or "" for word in words], words).logger
-    check_account()
-    with refusals(f"logger.project={logger.project}", "train with logger=wandb first, and check logger.entity"):
-        import wandb
+    import wandb
+    from wandb.sdk.lib.service.service_connection import WandbApiFailedError  # what the server refuses, no wandb.Error
 
+    try:
         entity = str(logger.entity or wandb.Api().default_entity)
         return workspace(recipe, entity, logger.project).save().url
+    except (wandb.errors.Error, WandbApiFailedError) as error:
+        advice = "train with logger=wandb first, and check logger.entity"
+        raise UserError(f"logger.project={logger.project}: {str(error).strip()}; {advice}") from error
 
 
 def workspace(recipe: str, entity: str, project: str) -> Any:

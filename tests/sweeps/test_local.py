@@ -256,7 +256,7 @@ def test_real_trainings_are_swept(tmp_path):
     content = {"method": "bayes", "metric": {"name": "val/loss", "goal": "minimize"}, "parameters": space}
     path.write_text(json.dumps(content))
     line = [sys.executable, "-m", "mixit_lightning.cli", "sweep", f"sweep={path}", "count=2"]
-    line += ["debug=fast", "trainer.max_steps=40", f"runs={tmp_path / 'runs'}"]
+    line += ["debug=fast", "trainer.max_steps=40", "datamodule.test_counts=[2,5]", f"runs={tmp_path / 'runs'}"]
     first = subprocess.Popen(line, stdout=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 300
     while not (checkpoints := list(tmp_path.glob("runs/*/sweeps/*/001/checkpoints/last.ckpt"))):

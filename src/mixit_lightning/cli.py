@@ -302,7 +302,7 @@ def take(words: Sequence[str], *names: str) -> tuple[dict[str, str], list[str]]:
 
 
 def run_dashboard(overrides: Sequence[str]) -> None:
-    """Make a Weights & Biases workspace for the recipe's runs, with what conf/dashboard.yaml lists."""
+    """Make a Weights & Biases workspace for the recipe's runs, with what sweeps/dashboard.yaml lists."""
     from .training.wandb_workspace import make_workspace
 
     print(f"look: {make_workspace(overrides)}")

@@ -184,7 +184,7 @@ def test_a_sweep_makes_the_runs_of_an_unbroken_one(tmp_path):
                 hit += 1
         else:
             assert start(f"killed-{rounds}").wait() == 0
-        assert outcome_of(tmp_path / f"killed-{rounds}") == outcome_of(tmp_path / "unbroken")
+        assert_same(outcome_of(tmp_path / f"killed-{rounds}"), outcome_of(tmp_path / "unbroken"))
 
 
 def children_of(pid: int) -> list[int]:
@@ -192,10 +192,11 @@ def children_of(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def outcome_of(place: Path) -> tuple[list[dict[str, str]], list[object]]:
-    """What the table of a sweep says, and what is in the folders of its runs; a resumed sweep skips numbers."""
+def outcome_of(place: Path) -> dict[str, object]:
+    """What the table of a sweep says, and what is in the folders of its runs by rank; a resumed sweep skips numbers."""
     (path,) = place.glob("runs/synthetic/sweeps/*/trials.csv")
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == SWEEP["run_cap"]
-    return rows, [contents(path.parent / row.pop("trial")) for row in rows]
+    runs = enumerate(contents(path.parent / row.pop("trial")) for row in rows)
+    return {"table": rows} | {f"{rank}/{name}": content for rank, run in runs for name, content in run.items()}

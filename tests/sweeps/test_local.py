@@ -7,7 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from mixit_lightning.cli import main
 from mixit_lightning.errors import UserError
@@ -105,6 +108,8 @@ def test_trials_are_sorted_by_the_metric_and_none_is_repeated(pretend, capsys):
     assert pretend.notes()[0]["settings"]["seed"] == "3"
     assert pretend.run("recipe=synthetic", "seed=3") == folder
     assert len(pretend.rates()) == 3
+    storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+    assert len(optuna.load_study(storage=storage, study_name=None).trials) == 3  # none waits
 
 
 def test_high_is_best_where_the_file_says_so(pretend):

@@ -193,12 +193,13 @@ class Trials:
         trial, metric = training.trial, self.plan.metric
         status = training.process.poll()  # before the values are read, so that none is missed
         values = values_of(self.folder / training.name, metric)
-        new = values[training.reported :]
-        for step, value in enumerate(new, training.reported + 1):
+        behind = False
+        for step, value in list(enumerate(values, 1))[training.reported :]:
             trial.report(value, step)
-        training.reported += len(new)
+            behind |= trial.should_prune()  # at every step, as the pruner also notes what others will be compared with
+            training.reported = step
         if status is None:
-            if new and not training.pruned and trial.should_prune():
+            if behind and not training.pruned:
                 training.pruned = True
                 training.process.terminate()
             return False

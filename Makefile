@@ -69,7 +69,7 @@ reproduce: $(VENV)/installed ## Run the missing rows of the recipe's table, or o
 keep: $(VENV)/installed ## Copy the measured results of the table into recipes/NAME/results/, to be committed
 	$(BIN)/mixit keep $(SETTINGS)
 
-sweep: $(VENV)/installed ## Sweep settings: sweep=NAME of conf/sweep/, engine=wandb or local (run it again to resume), agents=N, count=N
+sweep: $(VENV)/installed ## Sweep settings on this machine: sweep=NAME of sweeps/, agents=N, count=N; run it again to resume
 	$(BIN)/mixit sweep $(SETTINGS)
 
 dashboard: $(VENV)/installed ## Create a Weights & Biases workspace for the recipe's runs

@@ -13,7 +13,7 @@ FLOORS = [
     {"errors"},
     {"files", "progress", "memory"},
     {"reading", "interrupts", "pool"},
-    {"run", "records", "account", "jobs"},
+    {"run", "records", "jobs"},
     {"config"},
     {"processes"},
     {"audio", "objectives", "separators"},

@@ -240,7 +240,7 @@ def compare(settings: "DictConfig") -> None:
 
 def table(settings: "DictConfig") -> None:
     """Print a recipe's table, published beside measured; write it as Markdown, CSV, LaTeX and HTML."""
-    print_table(settings.recipe, settings.runs, settings.output, places())
+    print_table(settings.recipe, settings.runs, settings.output, overrides_but("recipe", "rows", "output"))
 
 
 def tables(settings: "DictConfig") -> None:
@@ -273,32 +273,39 @@ def reproduce(settings: "DictConfig") -> None:
     """Run the rows of a recipe's table that have no measured run yet, or rows=NAME,...; run it again to resume."""
     from .tables.reproduce import check_all, reproduce
 
-    check_all(reproduce(settings.recipe, settings.rows, places()))
+    check_all(reproduce(settings.recipe, settings.rows, overrides_but("recipe", "rows", "output")))
 
 
 def keep(settings: "DictConfig") -> None:
     """Copy what was measured of a recipe's table, or of rows=NAME,..., into recipes/NAME/results/."""
     from .tables.keep import keep
 
-    for folder in keep(settings.recipe, settings.rows, places()):
+    for folder in keep(settings.recipe, settings.rows, overrides_but("recipe", "rows", "output")):
         print(folder)
 
 
-def places() -> list[str]:
-    """The overrides of this command that go on to runs."""
+def overrides_but(*own: str) -> list[str]:
+    """The overrides of this command without those of its own, for trainings that it knows or begins."""
     from hydra.core.hydra_config import HydraConfig
 
-    own = ("recipe", "rows", "output", "sweep", "count", "agents")
     return [word for word in HydraConfig.get().overrides.task if word.partition("=")[0] not in own]
 
 
 def sweep(settings: "DictConfig") -> None:
-    """Run the sweep sweep=NAME|FILE, up to count=N runs, agents=N at a time; run it again to resume."""
-    raise NotImplementedError
+    """Run the sweep sweep=NAME|FILE on this machine: agents=N trials at a time, count=N in all; resumable."""
+    from .sweeps.file import find_sweep
+    from .sweeps.local import sweep
+
+    for name in ("count", "agents"):
+        number = settings[name]
+        if number is not None and not (isinstance(number, int) and number > 0):
+            raise UserError(f"{name}={number}: must be a whole number, 1 or more")
+    overrides = overrides_but("sweep", "count", "agents")
+    sweep(find_sweep(settings.sweep), overrides, settings.count, settings.agents)
 
 
 def dashboard(settings: "DictConfig") -> None:
-    """Make a Weights & Biases workspace for the recipe's runs."""
+    """Make a Weights & Biases workspace for the recipe's runs, with what sweeps/dashboard.yaml lists."""
     from .training.wandb_workspace import make_workspace
 
     print(f"look: {make_workspace(settings.recipe, settings.logger)}")

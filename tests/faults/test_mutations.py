@@ -37,7 +37,7 @@ SEPARATE = ["separate", "input=own/own0.wav", "output=separated", "device=cpu"]
 SHARD = ["shard", "data=many", "output=shards", "seconds=0.5", "shortest=0.25", "sample_rate=8000", "index=index"]
 SHARDS = ["recipe=shards", "data=shards", "runs=runs"]
 TRAIN_ON_SHARDS = ["train", *SHARDS, *QUICK[:-1], "datamodule.validation_count=2", "datamodule.test_count=2"]
-SWEEP = ["sweep", "sweep=mine.yaml", "engine=local", "count=1", *RUN]
+SWEEP = ["sweep", "sweep=mine.yaml", "count=1", *RUN]
 
 
 SPOILED_SHARD = "shards/train-00000.parquet"

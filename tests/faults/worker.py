@@ -194,14 +194,14 @@ def run(words: list[str], root: str | None) -> int:
     import traceback
 
     from mixit_lightning import cli
-    from mixit_lightning.sweeps import trainings
+    from mixit_lightning.sweeps import local
 
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + ADDRESSES, size + ADDRESSES))
     if root is not None:
         take_place_of_checkout(Path(root))
     if words[0] == "sweep":
-        trainings.start_training = stop  # type: ignore[assignment]
+        local.Trials.begin = stop  # type: ignore[assignment,method-assign]
     sys.stdout = os.fdopen(1, "w")
     sys.stderr = os.fdopen(2, "w")
     try:
@@ -229,7 +229,7 @@ def take_place_of_checkout(root: Path) -> None:
 
     for module in (config, measured, schema, file):
         module.ROOT = root  # type: ignore[attr-defined]
-    file.SWEEPS = root / "conf" / "sweep"
+    file.SWEEPS = root / "sweeps"
 
 
 if __name__ == "__main__":

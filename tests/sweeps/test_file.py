@@ -2,21 +2,19 @@ import importlib.util
 import json
 from pathlib import Path
 
+import optuna
 import pytest
 import yaml
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import RandomSampler, TPESampler
 
-from mixit_lightning.cli import main
-from mixit_lightning.config import ROOT, load_config
+from mixit_lightning.config import load_config
 from mixit_lightning.errors import UserError
-from mixit_lightning.sweeps.file import check_words, default_words, distribution, read_sweep, with_words
+from mixit_lightning.sweeps.file import SWEEPS, distribution_of, find_sweep, pruner_of, read_sweep
 
-FILES = sorted((ROOT / "conf" / "sweep").glob("*.yaml"))
-
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "wandb_sweeps.json").read_text())
-"""Answers of W&B's own package."""
+FILES = [path for path in sorted(SWEEPS.glob("*.yaml")) if path.stem != "dashboard"]
 
 SWEEP = """
-command: ["${env}", mixit, train, logger=wandb, "${args_no_hyphens}"]
 method: random
 metric: {name: val/loss, goal: minimize}
 run_cap: 3
@@ -25,22 +23,13 @@ parameters:
 """
 
 
-def write(folder, text):
-    path = folder / "mine.yaml"
-    path.write_text(text)
-    return path
-
-
 def wandb_schema():
     """W&B's schema of sweep files, from its package `sweeps`, whose import would need more packages."""
     found = importlib.util.find_spec("sweeps")
-    places = (
-        [Path(place) / "config" / "schema.json" for place in (found.submodule_search_locations or [])] if found else []
-    )
-    path = next((path for path in places if path.is_file()), None)
-    if path is None:
-        pytest.skip("W&B's package `sweeps`, which holds the schema, is not installed")
-    return json.loads(path.read_text())
+    for place in (found.submodule_search_locations or []) if found else []:
+        if (path := Path(place) / "config" / "schema.json").is_file():
+            return json.loads(path.read_text())
+    return pytest.skip("W&B's package `sweeps`, which holds the schema, is not installed")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -53,125 +42,122 @@ def test_the_sweep_files_pass_the_schema_of_wandb(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_the_sweep_files_are_what_both_engines_need(path):
-    config = read_sweep(path.stem)
-    assert config == yaml.safe_load(path.read_text())
+def test_the_recipe_has_all_settings_of_a_sweep_file(path):
+    config, plan = yaml.safe_load(path.read_text()), read_sweep(path)
     assert config["name"] == path.stem
     assert config["project"] == load_config(["logger=wandb"]).settings.logger.project
-    assert (ROOT / config["program"]).is_file()
-    check_words(config, default_words(config, ["recipe=synthetic"]))
+    assert config["parameters"].keys() == plan.fixed.keys() | plan.space.keys()
+    values = [plan.example | point for point in plan.grid or [{}]]
+    for settings in values:
+        load_config(["recipe=synthetic", *(f"{key}={value}" for key, value in settings.items())])
 
 
 def test_everything_that_was_asked_for_is_swept():
-    swept = {key for path in FILES for key in read_sweep(path.stem)["parameters"]}
+    swept = {key for path in FILES for key in read_sweep(path).space}
     asked = {"objective", "separator", "optimizer.lr", "objective.labelled_share", "num_outputs", "objective.max_snr"}
     assert asked <= swept
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_runs_that_differ_in_their_loss_are_not_compared_by_it(path):
-    config = read_sweep(path.stem)
-    changing = {"objective", "objective.labelled_share", "objective.max_snr", "num_outputs"} & config[
-        "parameters"
-    ].keys()
-    assert (config["metric"]["name"] == "val/loss") == (not changing)
-    assert config["metric"]["goal"] == ("maximize" if changing else "minimize")
+    plan = read_sweep(path)
+    changing = {"objective", "objective.labelled_share", "objective.max_snr", "num_outputs"} & plan.space.keys()
+    assert (plan.metric == "val/loss") == (not changing)
+    assert plan.direction.name == ("MAXIMIZE" if changing else "MINIMIZE")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "distribution"),
+    [
+        ({"values": [1, "a", None]}, CategoricalDistribution([1, "a", None])),
+        ({"min": 1, "max": 5}, IntDistribution(1, 5)),
+        ({"min": 2, "max": 8, "q": 2, "distribution": "q_uniform"}, IntDistribution(2, 8, step=2)),
+        ({"min": 0, "max": 1, "q": 0.25, "distribution": "q_uniform"}, FloatDistribution(0, 1, step=0.25)),
+        ({"min": 1, "max": 5.0}, FloatDistribution(1, 5)),
+        ({"min": 1, "max": 5, "distribution": "uniform"}, FloatDistribution(1, 5)),
+        ({"min": "1e-4", "max": 1, "distribution": "log_uniform_values"}, FloatDistribution(1e-4, 1, log=True)),
+    ],
+)
+def test_distributions_are_those_of_wandb(parameter, distribution):
+    assert distribution_of(parameter) == distribution
+
+
+def test_a_grid_has_all_points_in_the_order_of_the_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    parameters = "parameters: {b: {values: [x, y]}, fixed: {value: 7}, a: {min: 1, max: 5, q: 2}}"
+    path.write_text(SWEEP.replace("random", "grid").partition("parameters")[0] + parameters)
+    plan = read_sweep(path)
+    assert plan.grid == [{"b": b, "a": a} for b in "xy" for a in (1, 3, 5)]
+    assert plan.fixed == {"fixed": 7}
+    assert read_sweep(path, {"b", "fixed"}).grid == [{"a": 1}, {"a": 3}, {"a": 5}]
+
+
+@pytest.mark.parametrize(("method", "sampler"), [("random", RandomSampler), ("bayes", TPESampler)])
+def test_the_method_chooses_the_sampler(method, sampler, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(SWEEP.replace("random", method))
+    assert type(read_sweep(path).sampler(0, 0)) is sampler
+
+
+@pytest.mark.parametrize(
+    ("early_terminate", "bands"),
+    [
+        ({"type": "hyperband", "min_iter": 3, "eta": 2}, [3, 6, 12]),
+        ({"type": "hyperband", "min_iter": 2}, [2, 6, 18]),
+        ({"type": "hyperband", "max_iter": 27, "s": 2, "eta": 3}, [3, 9, 27]),
+    ],
+)
+def test_trials_are_compared_at_the_iterations_of_wandb(early_terminate, bands):
+    """Those that https://docs.wandb.ai/models/sweeps/sweep-config-keys computes."""
+    for last in range(1, bands[-1] + 1):
+        study = optuna.create_study(pruner=pruner_of(early_terminate))
+        best, other = study.ask(), study.ask()
+        for step in range(1, last + 1):
+            for trial, value in ((best, 0.0), (other, float(step == last))):  # behind at the last step alone
+                trial.report(value, step)
+                assert trial.should_prune() == (trial is other and step == last and step in bands)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("method: random", "method: tpe", "method: must be one of grid, random, bayes, not 'tpe'"),
-        ("method: random", "", "method: must be one of"),
-        ("goal: minimize", "goal: lower", "metric.goal: must be minimize or maximize"),
-        ("name: val/loss, ", "", "metric.name"),
-        ("mixit, train", "python, train.py", "command: must be"),
-        ("${args_no_hyphens}", "${args}", "command: must be"),
-        ("logger=wandb", "--verbose", "but has --verbose"),
-        ("logger=wandb", "optimizer.lr=1", "parameters.optimizer.lr: the command sets it too"),
-        ("logger=wandb", "launcher=slurm", "command: launcher: a sweep cannot say how its runs are launched"),
-        ("logger=wandb", "++launcher.setup=id", "command: launcher.setup: a sweep cannot say"),
-        ("optimizer.lr:", "launcher.setup:", "parameters: launcher.setup: a sweep cannot say"),
-        ("run_cap: 3", "run_cap: 0", "run_cap: must be a whole number above 0"),
-        ("run_cap: 3", "early_terminate: {type: median}", "early_terminate.type: must be hyperband"),
-        ("run_cap: 3", "early_terminate: {type: hyperband}", "needs min_iter, or max_iter and s"),
-        ("run_cap: 3", "early_terminate: {type: hyperband, max_iter: 9}", "needs min_iter, or max_iter and s"),
-        (
-            "run_cap: 3",
-            "early_terminate: {type: hyperband, min_iter: 1.5}",
-            "early_terminate.min_iter: must be a whole",
-        ),
-        ("run_cap: 3", "early_terminate: {type: hyperband, min_iter: 1, eta: 1}", "early_terminate.eta: must be"),
-        ("run_cap: 3", "early_terminate: {type: hyperband, max_iter: 2, s: 1}", "max_iter: must be eta or more"),
-        ("run_cap: 3", "early_terminate: {type: hyperband, min_iter: 1, strict: 1}", "early_terminate.strict"),
-        ("{min: 0.001, max: 0.1}", "{min: 0.001}", "parameters.optimizer.lr: must have value, values, or min and max"),
-        ("{min: 0.001, max: 0.1}", "0.1", "parameters.optimizer.lr: must have value, values, or min and max"),
-        ("{min: 0.001, max: 0.1}", "{min: 1e-4, max: 0.1}", "needs a number as min, not '1e-4'; YAML reads"),
-        ("{min: 0.001, max: 0.1}", "{min: 0.2, max: 0.1}", "min 0.2 is not below max 0.1"),
-        ("max: 0.1}", "max: 0.1, distribution: log_uniform_value}", "did you mean log_uniform_values?"),
-        ("min: 0.001, max: 0.1}", "min: 0, max: 1, distribution: log_uniform_values}", "must be above 0, not 0"),
-        ("max: 0.1}", "max: 0.1, distribution: q_uniform, q: 0}", "q must be above 0"),
-        ("max: 0.1}", "max: 0.1, distribution: int_uniform}", "whole numbers"),
-        ("{min: 0.001, max: 0.1}", "{values: []}", "values must be a list"),
-        ("{min: 0.001, max: 0.1}", "{values: [1, null]}", "None cannot be written as key=value"),
-        ("{min: 0.001, max: 0.1}", "{values: [1, 2, 1]}", "1 is there more than once"),
-        ("{min: 0.001, max: 0.1}", "{parameters: {a: {value: 1}}}", "nested parameters"),
-        ("method: random", "method: grid", "parameters.optimizer.lr: a grid has no uniform"),
-        ("parameters:\n  optimizer.lr: {min: 0.001, max: 0.1}", "", "parameters: must say"),
+        ("method: random", "method: tpe", "method: must be"),
+        ("method: random", "", "method: must be"),
+        ("goal: minimize", "goal: lower", "metric.goal: must be"),
+        ("name: val/loss, ", "", "metric.name: must be"),
+        ("run_cap: 3", "run_cap: many", "run_cap: must be"),
+        ("run_cap: 3", "early_terminate: {type: median}", "early_terminate: type: must be hyperband"),
+        ("run_cap: 3", "early_terminate: {min_iter: 3}", "early_terminate: 'type' is missing"),
+        ("run_cap: 3", "early_terminate: {type: hyperband}", "early_terminate: 'max_iter' is missing"),
+        ("run_cap: 3", "early_terminate: {type: hyperband, min_iter: 1, eta: 2.5}", "early_terminate: "),
+        ("run_cap: 3", "early_terminate: {type: hyperband, max_iter: 2, s: 1}", "early_terminate: "),
+        ("{min: 0.001, max: 0.1}", "{min: 0.001}", "optimizer.lr: 'max' is missing"),
+        ("{min: 0.001, max: 0.1}", "0.1", "parameters: must be"),
+        ("{min: 0.001, max: 0.1}", "{min: low, max: 0.1}", "optimizer.lr: "),
+        ("{min: 0.001, max: 0.1}", "{min: 0.2, max: 0.1}", "optimizer.lr: "),
+        ("max: 0.1}", "max: 0.1, distribution: beta}", "optimizer.lr: only W&B draws from beta"),
+        ("{min: 0.001, max: 0.1}", "{values: [1, 2], probabilities: [0.1, 0.9]}", "optimizer.lr: only W&B"),
+        ("min: 0.001, max: 0.1}", "min: 0, max: 1, distribution: log_uniform_values}", "optimizer.lr: "),
+        ("max: 0.1}", "max: 0.1, distribution: q_uniform, q: 0}", "optimizer.lr: "),
+        ("{min: 0.001, max: 0.1}", "{values: []}", "optimizer.lr: "),
+        ("{min: 0.001, max: 0.1}", "{values: 5}", "optimizer.lr: "),
+        ("method: random", "method: grid", "optimizer.lr: a grid needs values"),
         ("method: random", "method: [", "not valid YAML"),
     ],
 )
 def test_a_mistake_names_file_and_key(old, new, message, tmp_path):
     assert SWEEP.count(old) == 1
-    path = write(tmp_path, SWEEP.replace(old, new))
+    path = tmp_path / "mine.yaml"
+    path.write_text(SWEEP.replace(old, new))
     with pytest.raises(UserError) as caught:
-        read_sweep(str(path))
-    assert message in str(caught.value)
-    assert str(caught.value).startswith(f"{path}: ")
+        read_sweep(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
 
 
-def test_a_sweep_that_does_not_exist_names_the_nearest(capsys):
-    assert main(["sweep", "sweep=lerning-rate", "engine=local"]) == 1
-    assert capsys.readouterr().err == "mixit: sweep=lerning-rate does not exist; did you mean learning-rate?\n"
-
-
-def test_what_only_wandb_knows_stays_as_it_is(tmp_path):
-    more = "description: why\nentity: us\nproject: p\nprogram: x.py\nfuture: {a: [1]}\n"
-    path = write(tmp_path, SWEEP + more)
-    assert read_sweep(str(path)) == {"name": "mine"} | yaml.safe_load(SWEEP + more)
-
-
-def test_words_of_a_recipe_go_into_the_command_once(tmp_path):
-    config = read_sweep(str(write(tmp_path, SWEEP.replace("logger=wandb", "logger=wandb, trainer.max_steps=5"))))
-    words = ["recipe=synthetic", "trainer.max_steps=9", "optimizer.lr=0.5", "+trainer.detect_anomaly=true"]
-    before = yaml.safe_dump(config)
-    fixed = ["logger=wandb", "recipe=synthetic", "trainer.max_steps=9", "+trainer.detect_anomaly=true"]
-    assert with_words(config, words)["command"] == ["${env}", "mixit", "train", *fixed, "${args_no_hyphens}"]
-    assert yaml.safe_dump(config) == before
-    assert default_words(config, words) == [*fixed, "optimizer.lr=0.5"]
-
-
-def test_settings_that_the_recipe_does_not_have_are_found_before_anything_runs(tmp_path):
-    for old, new, message in (
-        ("optimizer.lr", "optimizer.lrr", "parameters.optimizer.lrr: .*did you mean optimizer.lr"),
-        ("optimizer.lr: {min: 0.001, max: 0.1}", "separator: {values: [tdcnpp, nope]}", "there is no such separator"),
-    ):
-        config = read_sweep(str(write(tmp_path, SWEEP.replace(old, new))))
-        with pytest.raises(UserError, match=message):
-            check_words(config, ["recipe=synthetic"])
-    # A setting may exist beside another one only.
-    both = "schedule: {value: halving}\n  schedule.every: {values: [100, 200]}"
-    config = read_sweep(str(write(tmp_path, SWEEP.replace("optimizer.lr: {min: 0.001, max: 0.1}", both))))
-    check_words(config, ["recipe=synthetic"])
-
-
-@pytest.mark.parametrize("case", GOLDEN["parameters"], ids=lambda case: json.dumps(case["specification"]))
-def test_distributions_that_are_not_named_are_those_of_wandb(case):
-    assert distribution(case["specification"]) == case["distribution"]
-
-
-@pytest.mark.parametrize("word", ["sweep=learning-rate", "sweep=nope"])
-def test_a_sweep_is_no_setting_of_a_run(word):
-    with pytest.raises(UserError) as caught:
-        load_config([word])
-    assert str(caught.value) == f"{word}: there is no such key; `mixit sweep` takes it"
+def test_a_sweep_is_found_by_name_and_by_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(SWEEP)
+    assert find_sweep("learning-rate") == SWEEPS / "learning-rate.yaml"
+    assert find_sweep("mine.yaml") == Path("mine.yaml")
+    with pytest.raises(UserError, match="did you mean learning-rate"):
+        find_sweep("lerning-rate")

@@ -210,26 +210,16 @@ def test_a_run_that_does_not_end_well_is_finished_with_its_exit_code(wandb_serve
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"WANDB_API_KEY": None}, "no key; `wandb login` or set WANDB_API_KEY, or logger.offline=true keeps the files"),
-        ({"WANDB_API_KEY": "f" * 40}, "does not take the key"),
-        ({"WANDB_BASE_URL": "http://127.0.0.1:9"}, "http://127.0.0.1:9 does not answer (Connection refused)"),
-        ({"WANDB_BASE_URL": "http://nowhere.invalid"}, "http://nowhere.invalid does not answer ("),
-    ],
+    ("key", "message"), [(None, "No API key configured"), ("f" * 5, "invalid"), ("f" * 40, "no such key")]
 )
-def test_no_account_is_said_in_a_line_before_anything_is_written(
-    wandb_server, tmp_path, monkeypatch, capfd, settings, message
-):
-    for name, value in settings.items():
-        monkeypatch.delenv(name, raising=False)
-        if value is not None:
-            monkeypatch.setenv(name, value)
+def test_what_wandb_says_of_the_account_is_said_in_a_line(wandb_server, tmp_path, monkeypatch, capfd, key, message):
+    monkeypatch.delenv("WANDB_API_KEY")
+    if key is not None:
+        monkeypatch.setenv("WANDB_API_KEY", key)
     assert main(["train", *TINY, "logger=wandb", f"runs={tmp_path / 'runs'}"]) == 1
     written = capfd.readouterr().err
-    assert message in written and "logger.offline=true" in written
-    assert len([line for line in written.splitlines() if line.startswith("mixit:")]) == 1 and "Traceback" not in written
-    assert not list(tmp_path.glob("runs/*/*"))
+    (line,) = [line for line in written.splitlines() if line.startswith("mixit:")]
+    assert message in line and "logger.offline=true" in line and "Traceback" not in written
 
 
 def test_another_logger_of_lightning_is_taken_as_it_is(tiny, tmp_path):

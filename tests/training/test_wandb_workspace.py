@@ -26,7 +26,7 @@ def test_the_workspace_of_a_recipe_shows_what_its_description_lists(wandb_server
     (only,) = runs["filters"]["filters"]
     assert (only["key"], only["op"], only["value"]) == ({"section": "config", "name": "recipe"}, "=", "wsj0-2mix")
 
-    described = yaml.safe_load((ROOT / "conf" / "dashboard.yaml").read_text())
+    described = yaml.safe_load((ROOT / "sweeps" / "dashboard.yaml").read_text())
     shown = {part["name"]: part["panels"] for part in section["panelBankConfig"]["sections"]}
     assert list(shown) == list(described)
     for heading, part in described.items():
@@ -50,7 +50,11 @@ def test_the_workspace_of_a_recipe_shows_what_its_description_lists(wandb_server
 def test_no_account_and_wrong_words_are_explained(wandb_server, monkeypatch, capsys):
     assert main(["dashboard", "recipe=synthetic", "logger.projekt=x"]) == 1
     assert "logger.projekt=x: there is no such key" in capsys.readouterr().err
-    monkeypatch.delenv("WANDB_API_KEY")
+    with monkeypatch.context() as without:
+        without.delenv("WANDB_API_KEY")
+        assert main(["dashboard", "recipe=synthetic"]) == 1
+    assert "wandb login" in capsys.readouterr().err
+    monkeypatch.setattr(wandb_server, "refused", {"UpsertView2": "permission denied"})
     assert main(["dashboard", "recipe=synthetic"]) == 1
-    assert "no key; `wandb login`" in capsys.readouterr().err
+    assert "permission denied; " in capsys.readouterr().err
     assert not wandb_server.views

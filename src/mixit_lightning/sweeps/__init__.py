@@ -1,1 +1,1 @@
-"""Sweeps: W&B's files, run by W&B's agents or on this machine alone."""
+"""Sweeps on this machine: the W&B sweep files of `sweeps/`, run by Optuna."""

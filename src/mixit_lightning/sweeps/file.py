@@ -1,283 +1,170 @@
-"""Sweep files: plain W&B sweeps whose command is a `mixit train` line, read and checked for both engines."""
+"""A W&B sweep file in Optuna's terms: what is fixed, what is drawn and how, and when a trial is stopped early.
 
-from collections.abc import Sequence
-from copy import deepcopy
+Source of the keys: https://docs.wandb.ai/models/sweeps/sweep-config-keys
+"""
+
+import itertools
+import operator
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import ROOT, load_config, nearest
+import numpy as np
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.study import StudyDirection
+
+from ..config import ROOT, nearest
 from ..errors import UserError
 from ..reading import read_yaml
+from ..run import look_up
 
-SWEEPS = ROOT / "conf" / "sweep"
+SWEEPS = ROOT / "sweeps"
 
-ARGUMENTS = "${args_no_hyphens}"
-"""Where W&B's agent puts `key=value` for every parameter."""
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 
-METHODS = ("grid", "random", "bayes")
-
-RANGES = ("uniform", "int_uniform", "q_uniform", "log_uniform_values", "inv_log_uniform_values", "q_log_uniform_values")
-"""Distributions between `min` and `max`."""
-
-OTHERS = ("normal", "q_normal", "log_normal", "q_log_normal", "beta", "q_beta")
-"""Distributions that W&B has and `engine=local` has not."""
-
-DISTRIBUTIONS = ("constant", "categorical", "categorical_w_probabilities", *RANGES, *OTHERS)
-
-IN_A_GRID = ("constant", "categorical", "int_uniform", "q_uniform")
+STARTUP_TRIALS = 5
+"""Random trials before TPE models the metric; Optuna's own 10 would be most of the trials of a small sweep."""
 
 
-def read_sweep(name: str) -> dict[str, Any]:
-    """Read and check a sweep file; what W&B knows beyond what is checked here stays as it is.
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep file says."""
 
-    Args:
-        name: of a file in `conf/sweep/`, or a path.
+    method: str
+    metric: str
+    """As training logs it, such as `val/loss`; `test/<metric>` is one of the results."""
+    direction: StudyDirection
+    fixed: dict[str, Any]
+    """Settings that are the same in every trial."""
+    space: dict[str, Distribution]
+    """Settings that are drawn."""
+    grid: list[dict[str, Any]]
+    """All points of a grid, in the order of the file; empty with another method."""
+    early_terminate: dict[str, Any] | None
+    run_cap: int | None
+
+    @property
+    def example(self) -> dict[str, Any]:
+        """A value for every setting, to try whether the recipe has them."""
+        drawn = {
+            key: of.choices[0] if isinstance(of, CategoricalDistribution) else of.low for key, of in self.space.items()
+        }
+        return self.fixed | drawn
+
+    def sampler(self, seed: int, number: int) -> BaseSampler:
+        """What draws a trial, other than those of a grid: one for each number, so that a restart changes nothing."""
+        own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+        if self.method == "bayes":
+            return TPESampler(n_startup_trials=STARTUP_TRIALS, seed=own)
+        return RandomSampler(seed=own)
+
+
+def find_sweep(name: str) -> Path:
+    """The sweep file of that name in `sweeps/`, or at that path.
 
     Raises:
-        UserError: there is none, or it is not a sweep of a `mixit train` line; names file and key.
+        UserError: there is none; names the nearest.
     """
-    path = SWEEPS / f"{name}.yaml"
-    if not path.is_file():
-        path = Path(name)
-    if not path.is_file():
-        raise UserError(
-            f"sweep={name} does not exist{nearest(name, sorted(file.stem for file in SWEEPS.glob('*.yaml')))}"
-        )
+    for path in (SWEEPS / f"{name}.yaml", Path(name)):
+        if path.is_file():
+            return path
+    raise UserError(f"sweep={name} does not exist{nearest(name, sorted(path.stem for path in SWEEPS.glob('*.yaml')))}")
+
+
+def read_sweep(path: Path, given: Collection[str] = ()) -> Sweep:
+    """Read what a sweep on this machine needs of a sweep file: not the `command`, which is for W&B's agents.
+
+    Args:
+        path: of the file.
+        given: settings that have a value already, and are not swept.
+
+    Raises:
+        UserError: it is no sweep, or Optuna has no such search; names file and key.
+    """
     config = read_yaml(path)
+    method, metric, goal, parameters, cap = (
+        look_up(config, key) for key in ("method", "metric.name", "metric.goal", "parameters", "run_cap")
+    )
+    well_formed = {
+        "method": method in ("grid", "random", "bayes"),
+        "metric.name": isinstance(metric, str),
+        "metric.goal": goal in ("minimize", "maximize"),
+        "parameters": isinstance(parameters, dict) and all(isinstance(one, dict) for one in parameters.values()),
+        "run_cap": cap is None or isinstance(cap, int),
+    }
+    for key, fine in well_formed.items():
+        if not fine:
+            raise UserError(f"{path}: {key}: must be as in https://docs.wandb.ai/models/sweeps/sweep-config-keys")
+    parameters = {key: parameter for key, parameter in parameters.items() if key not in given}
+    fixed = {key: parameter["value"] for key, parameter in parameters.items() if "value" in parameter}
+    space, choices, key = {}, [], ""
     try:
-        check_sweep(config)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    return {"name": path.stem} | config
+        for key in [key for key in parameters if key not in fixed]:
+            space[key] = distribution_of(parameters[key])
+            if method == "grid":
+                choices.append(choices_of(space[key]))
+        key = "early_terminate"
+        pruner_of(config.get(key))
+    except (KeyError, ValueError, TypeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise UserError(f"{path}: {key}: {reason}") from error
+    grid = [dict(zip(space, point, strict=True)) for point in itertools.product(*choices)] if method == "grid" else []
+    return Sweep(method, metric, StudyDirection[goal.upper()], fixed, space, grid, config.get(key), cap)
 
 
-def check_sweep(config: Any) -> None:
-    """Refuse what is not a sweep of a `mixit train` line.
-
-    Raises:
-        UserError: with the key.
-    """
-    if not isinstance(config, dict):
-        raise UserError("must be a mapping with method, parameters, metric and command")
-    method = config.get("method")
-    if method not in METHODS:
-        raise UserError(f"method: must be one of {', '.join(METHODS)}, not {method!r}")
-    check_command(config.get("command"))
-    parameters = config.get("parameters")
-    if not (isinstance(parameters, dict) and parameters):
-        raise UserError("parameters: must say which settings are swept")
-    for key, specification in parameters.items():
-        try:
-            check_parameter(specification, method)
-        except UserError as error:
-            raise UserError(f"parameters.{key}: {error}") from error
-        check_key(key, "parameters")
-        if key in map(key_of, config["command"]):
-            raise UserError(f"parameters.{key}: the command sets it too")
-    metric = config.get("metric")
-    if not (isinstance(metric, dict) and isinstance(metric.get("name"), str)):
-        raise UserError("metric.name: must be a metric that training logs, such as val/loss")
-    if metric.get("goal") not in ("minimize", "maximize"):
-        raise UserError(f"metric.goal: must be minimize or maximize, not {metric.get('goal')!r}")
-    if "run_cap" in config and not (is_whole(config["run_cap"]) and config["run_cap"] > 0):
-        raise UserError(f"run_cap: must be a whole number above 0, not {config['run_cap']!r}")
-    if "early_terminate" in config:
-        check_early_terminate(config["early_terminate"])
-
-
-def check_command(command: Any) -> None:
-    """Refuse a command that is not `mixit train key=value ... ${args_no_hyphens}`.
+def distribution_of(parameter: dict[str, Any]) -> Distribution:
+    """Optuna's distribution of a parameter with `values`, or `min` and `max`.
 
     Raises:
-        UserError: with the key.
+        KeyError: `min` or `max` is missing.
+        TypeError, ValueError: Optuna has no such distribution, or it is empty.
     """
-    form = f'command: must be ["${{env}}", mixit, train, key=value, ..., "{ARGUMENTS}"]'
-    if not (isinstance(command, list) and all(isinstance(part, str) for part in command)):
-        raise UserError(form)
-    if command[:3] != ["${env}", "mixit", "train"] or command[-1] != ARGUMENTS:
-        raise UserError(form)
-    if wrong := [part for part in command[3:-1] if "=" not in part]:
-        raise UserError(f"{form}, but has {wrong[0]}")
-    for part in command[3:-1]:
-        check_key(key_of(part), "command")
+    if "probabilities" in parameter:
+        raise ValueError("only W&B draws values with probabilities")
+    if "values" in parameter:
+        return CategoricalDistribution(parameter["values"])
+    low, high, step, kind = parameter["min"], parameter["max"], parameter.get("q", 1), parameter.get("distribution")
+    whole = isinstance(low, int) and isinstance(high, int) and isinstance(step, int)
+    if whole and kind in (None, "int_uniform", "q_uniform"):
+        return IntDistribution(low, high, step=step)
+    low, high = float(low), float(high)  # YAML reads 1e-4 as text
+    if kind == "q_uniform":
+        return FloatDistribution(low, high, step=step)
+    if kind in (None, "uniform", "log_uniform_values"):
+        return FloatDistribution(low, high, log=kind == "log_uniform_values")
+    raise ValueError(f"only W&B draws from {kind}; give values, uniform, int_uniform, q_uniform or log_uniform_values")
 
 
-def check_key(key: str, where: str) -> None:
-    """Refuse settings that only the machine that runs the sweep may set, as a sweep file is untrusted.
+def choices_of(distribution: Distribution) -> Collection[Any]:
+    """All values, for a grid.
 
     Raises:
-        UserError: it is about the launcher, which runs lines of shell.
+        ValueError: there is no end of them.
     """
-    if key.lstrip("+~").partition(".")[0].partition("@")[0] == "launcher":
-        raise UserError(f"{where}: {key}: a sweep cannot say how its runs are launched; leave it out")
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    if isinstance(distribution, IntDistribution):
+        return range(distribution.low, distribution.high + 1, distribution.step)
+    raise ValueError("a grid needs values, or whole numbers as min and max")
 
 
-def check_parameter(specification: Any, method: str) -> None:
-    """Refuse values that cannot be written on a command line, and distributions that are not W&B's.
+def pruner_of(early_terminate: dict[str, Any] | None) -> BasePruner:
+    """Optuna's pruner for W&B's hyperband, which is one bracket of it, asynchronous successive halving.
+
+    At the iterations min_iter * eta ** n a trial must be among the best 1/eta that have come as far.
 
     Raises:
-        UserError: says what is wrong.
+        KeyError: a number is missing.
+        TypeError, ValueError: a number, or the type, is none that Optuna takes.
     """
-    if not isinstance(specification, dict):
-        raise UserError("must have value, values, or min and max")
-    if "parameters" in specification:
-        raise UserError("nested parameters; write the setting with dots, as on a command line")
-    kind = distribution(specification)
-    if kind not in DISTRIBUTIONS:
-        raise UserError(f"there is no distribution {kind}{nearest(str(kind), list(DISTRIBUTIONS))}")
-    if method == "grid" and kind not in IN_A_GRID:
-        raise UserError(f"a grid has no {kind}; give values")
-    if kind in RANGES:
-        check_range(specification, kind)
-    elif kind == "constant":
-        check_values([specification.get("value")])
-    elif kind not in OTHERS:
-        values = specification.get("values")
-        if not (isinstance(values, list) and values):
-            raise UserError("values must be a list of one or more")
-        check_values(values)
-
-
-def distribution(specification: dict[str, Any]) -> str | None:
-    """The distribution of a parameter, by W&B's rules where it is not said."""
-    if "distribution" in specification:
-        return str(specification["distribution"])
-    if "value" in specification:
-        return "constant"
-    if "values" in specification:
-        return "categorical_w_probabilities" if "probabilities" in specification else "categorical"
-    if {"min", "max"} <= specification.keys():
-        return "int_uniform" if is_whole(specification["min"]) and is_whole(specification["max"]) else "uniform"
-    raise UserError("must have value, values, or min and max")
-
-
-def check_range(specification: dict[str, Any], kind: str) -> None:
-    """Refuse what is no range.
-
-    Raises:
-        UserError: says what is wrong.
-    """
-    for name in ("min", "max", "q"):
-        value = specification.get(name, 1 if name == "q" else None)
-        if not is_number(value):
-            text = "; YAML reads 1e-4 as text, write 1.0e-4" if isinstance(value, str) else ""
-            raise UserError(f"{kind} needs a number as {name}, not {value!r}{text}")
-    low, high = specification["min"], specification["max"]
-    if low >= high:
-        raise UserError(f"min {low} is not below max {high}")
-    if "log" in kind and low <= 0:
-        raise UserError(f"min of {kind} must be above 0, not {low}")
-    if kind == "int_uniform" and not (is_whole(low) and is_whole(high)):
-        raise UserError("int_uniform needs whole numbers as min and max")
-    if specification.get("q", 1) <= 0:
-        raise UserError(f"q must be above 0, not {specification['q']}")
-
-
-def check_values(values: Sequence[Any]) -> None:
-    """Refuse values that `key=value` cannot hold as W&B's agent writes it, and repetitions.
-
-    Raises:
-        UserError: with the value.
-    """
-    for value in values:
-        if value is None or isinstance(value, dict):
-            raise UserError(f"{value!r} cannot be written as key=value; for nothing write 'null', in quotes")
-    texts = [str(value) for value in values]
-    if repeated := [text for text in texts if texts.count(text) > 1]:
-        raise UserError(f"{repeated[0]} is there more than once")
-
-
-def check_early_terminate(early: Any) -> None:
-    """Refuse what is not hyperband.
-
-    Raises:
-        UserError: with the key.
-    """
-    if not (isinstance(early, dict) and early.get("type") == "hyperband"):
-        raise UserError("early_terminate.type: must be hyperband")
-    if not ("min_iter" in early or {"max_iter", "s"} <= early.keys()):
-        raise UserError("early_terminate: needs min_iter, or max_iter and s")
-    for name in ("min_iter", "max_iter", "s"):
-        if name in early and not (is_whole(early[name]) and early[name] > 0):
-            raise UserError(f"early_terminate.{name}: must be a whole number above 0, not {early[name]!r}")
-    eta = early.get("eta", 3)
-    if not (is_number(eta) and eta > 1):
-        raise UserError(f"early_terminate.eta: must be a number above 1, not {eta!r}")
-    if "max_iter" in early and early["max_iter"] < eta:
-        raise UserError("early_terminate.max_iter: must be eta or more, else there is no iteration to stop at")
-    if not isinstance(early.get("strict", True), bool):
-        raise UserError(f"early_terminate.strict: must be true or false, not {early['strict']!r}")
-
-
-def is_number(value: Any) -> bool:
-    """Whether it is one; YAML's true is not."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def is_whole(value: Any) -> bool:
-    """Whether it is an integer; YAML's true is not."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def key_of(word: str) -> str:
-    """The setting that a word of a command line sets."""
-    return word.partition("=")[0].lstrip("+~")
-
-
-def with_words(config: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
-    """The sweep of a recipe: its words in the command, before those of a run.
-
-    A word that sets what the command sets as well takes its place, and one that sets what is swept is left out: Hydra
-    refuses to be told twice.
-
-    Args:
-        config: of `read_sweep`.
-        words: `recipe=NAME key=value ...`, as they are typed. What is not given, such as a data root that an
-            environment variable says, is left to every machine.
-    """
-    config = deepcopy(config)
-    words = [word for word in words if key_of(word) not in config["parameters"]]
-    given = {key_of(word) for word in words}
-    *command, arguments = config["command"]
-    start = [part for number, part in enumerate(command) if number < 3 or key_of(part) not in given]
-    config["command"] = [*start, *words, arguments]
-    return config
-
-
-def fixed_words(config: dict[str, Any]) -> list[str]:
-    """The words `key=value` of the command, which are the same for every run."""
-    return list(config["command"][3:-1])
-
-
-def default_words(config: dict[str, Any], words: Sequence[str]) -> list[str]:
-    """The words of the run that a sweep is compared with: those of the command and the given ones, nothing swept."""
-    return [*fixed_words(with_words(config, words)), *(word for word in words if key_of(word) in config["parameters"])]
-
-
-def check_words(config: dict[str, Any], words: Sequence[str]) -> None:
-    """Compose the default, and a run for every value of a parameter or the ends of its range, before anything is begun.
-
-    Raises:
-        UserError: the recipe has no such setting or option; names the parameter.
-    """
-    load_config(words)
-    parameters = config["parameters"]
-    fixed = [word for word in words if key_of(word) not in parameters]
-    tried = {key: samples(specification) for key, specification in parameters.items()}
-    # One at a time, beside the first value of all others: some settings exist beside others only.
-    for key, values in tried.items():
-        others = [f"{other}={options[0]}" for other, options in tried.items() if other != key]
-        for value in values:
-            try:
-                load_config([*fixed, *others, f"{key}={value}"])
-            except UserError as error:
-                raise UserError(f"sweep {config['name']}: parameters.{key}: {error}") from error
-
-
-def samples(specification: dict[str, Any]) -> list[Any]:
-    """All values of a parameter, or the ends of its range; its centre where it has no ends."""
-    if "values" in specification:
-        return list(specification["values"])
-    return [specification[name] for name in ("value", "min", "max") if name in specification] or [
-        specification.get("mu", specification.get("a", 0))
-    ]
+    if early_terminate is None:
+        return NopPruner()
+    if early_terminate["type"] != "hyperband":
+        raise ValueError("type: must be hyperband")
+    eta = operator.index(early_terminate.get("eta", 3))
+    if "min_iter" in early_terminate:
+        return SuccessiveHalvingPruner(early_terminate["min_iter"], eta)
+    return SuccessiveHalvingPruner(early_terminate["max_iter"] // eta ** early_terminate["s"], eta)

@@ -16,8 +16,8 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
-from ..account import check_account, refusals
 from ..config import Config, build
+from ..errors import UserError
 from ..files import replacing
 from ..interrupts import Stopped
 from ..processes import rank
@@ -69,13 +69,6 @@ class Dashboard(WandbLogger):
         self.curves: CurvesLogger | None = None
         self.first_step = 0
         self.row: dict[str, Any] = {}
-        if not self.is_offline:
-            rank_zero_only(check_account)(OTHERWISE)
-
-    @property
-    def is_offline(self) -> bool:
-        """Whether nothing is to be sent, as logger.offline or WANDB_MODE says."""
-        return self._offline or os.environ.get("WANDB_MODE", "online") != "online"
 
     @property
     @rank_zero_experiment
@@ -94,7 +87,7 @@ class Dashboard(WandbLogger):
             where = {}
         elif (self.folder / RUN_ID).exists():
             where["id"] = (self.folder / RUN_ID).read_text().strip()
-        with refusals("logger", f"{OTHERWISE}, or check logger.project and logger.entity"):
+        try:
             run = wandb.init(
                 **where,
                 group=self._wandb_init["group"],
@@ -104,6 +97,8 @@ class Dashboard(WandbLogger):
                 resume="allow",
                 mode="offline" if self._offline else None,
             )
+        except wandb.errors.Error as error:
+            raise UserError(f"logger=wandb: {str(error).splitlines()[0]}; {OTHERWISE}") from error
         with replacing(self.folder / RUN_ID) as partial:
             partial.write_text(f"{run.id}\n")
         for axis in (STEP, HOURS):

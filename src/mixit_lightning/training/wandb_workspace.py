@@ -1,12 +1,13 @@
-"""A workspace at Weights & Biases for the runs of a recipe, as conf/dashboard.yaml describes it."""
+"""A workspace at Weights & Biases for the runs of a recipe, as sweeps/dashboard.yaml describes it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
+from omegaconf import DictConfig
 
-from ..account import check_account, refusals
-from ..config import ROOT, compose_settings, parse, take_recipe
+from ..config import ROOT
+from ..errors import UserError
 from ..report.labels import axis_label
 
 GROUP = "objective_name"
@@ -16,31 +17,32 @@ LOGARITHMIC = ("optimizer.lr",)
 """Settings whose axes are."""
 
 
-def make_workspace(arguments: Iterable[str]) -> str:
+def make_workspace(recipe: str, logger: DictConfig) -> str:
     """Make a new view of the workspace, and return its URL.
 
     Args:
-        arguments: `recipe=NAME`, and `logger.project=` and `logger.entity=` where they are not as usual.
+        recipe: its name.
+        logger: settings with `project` and `entity`.
 
     Raises:
-        UserError: W&B does not know us, or refuses; a word that does not exist.
+        UserError: W&B does not know us, or refuses.
     """
-    words = parse(["logger=wandb", *arguments])
-    recipe = take_recipe(words)
-    logger = compose_settings(recipe, [word.input_line or "" for word in words], words).logger
-    check_account()
-    with refusals(f"logger.project={logger.project}", "train with logger=wandb first, and check logger.entity"):
-        import wandb
+    import wandb
+    from wandb.sdk.lib.service.service_connection import WandbApiFailedError  # what the server refuses, no wandb.Error
 
+    try:
         entity = str(logger.entity or wandb.Api().default_entity)
         return workspace(recipe, entity, logger.project).save().url
+    except (wandb.errors.Error, WandbApiFailedError) as error:
+        advice = "train with logger=wandb first, and check logger.entity"
+        raise UserError(f"logger.project={logger.project}: {str(error).strip()}; {advice}") from error
 
 
 def workspace(recipe: str, entity: str, project: str) -> Any:
     """The view of a recipe's runs, not saved yet."""
     from wandb_workspaces import expr, workspaces
 
-    sections = yaml.safe_load((ROOT / "conf" / "dashboard.yaml").read_text())
+    sections = yaml.safe_load((ROOT / "sweeps" / "dashboard.yaml").read_text())
     return workspaces.Workspace(
         entity=entity,
         project=project,

@@ -62,9 +62,13 @@ def read_catalogue(storage: Storage) -> Catalogue:
     try:
         return Catalogue.model_validate_json(storage.read(CATALOGUE))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "it"
         raise UserError(
-            f"{storage.path(CATALOGUE)}: {key[:100]}: {first['msg']}; it is damaged, or no catalogue of shards: run "
-            "`mixit shard` again"
+            f"{storage.path(CATALOGUE)}: {first_mistake(error)}; it is damaged, or no catalogue of shards: run `mixit "
+            "shard` again"
         ) from error
+
+
+def first_mistake(error: ValidationError) -> str:
+    """The first of its errors: key and message."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'it'}={str(first['input'])[:50]}: {first['msg']}"

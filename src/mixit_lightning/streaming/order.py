@@ -92,7 +92,8 @@ class Order:
         others = set(self.recordings[self.shuffled(epoch - 1)[-begun:]].tolist()) if begun else set()
         first = different(self.recordings[segments], -begun % size, others)
         examples = np.delete(segments, first).reshape(-1, size)
-        ends = np.cumsum(self.rows[self.shards(epoch)])[self.size - 1 :: self.size] // size
+        # The last window may be too small for partners of different recordings, so it joins the one before.
+        ends = np.cumsum(self.rows[self.shards(epoch)])[self.size - 1 :: self.size][:-1] // size
         rng = generator(self.seed, DEAL, epoch)
         dealt = [apart(part, self.recordings, rng) for part in np.split(examples, ends)]
         return np.concatenate([segments[first], np.concatenate(dealt).ravel(), last])

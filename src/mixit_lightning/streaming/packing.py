@@ -6,8 +6,7 @@ hash stands in the shard. So the same command again resumes: shards that are mad
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
 from io import BytesIO
 from itertools import pairwise
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..audio.resampling import rounded_rate
 from ..collection.crops import Channel, read_segment
@@ -27,7 +27,7 @@ from ..data.mixture import generator
 from ..errors import UserError
 from ..pool import side_by_side
 from ..progress import ProgressBar, gigabytes
-from .catalogue import CATALOGUE, Catalogue, Shard, read_catalogue
+from .catalogue import CATALOGUE, Catalogue, Shard, first_mistake, read_catalogue
 from .reading import PLAN, SOUND, schema
 from .storage import Storage
 
@@ -42,42 +42,25 @@ MOST_SKIPPED = 20
 """Skipped recordings that are printed."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What shards depend on besides the recordings and the sample rate; see `conf/shard.yaml`.
+class Settings(BaseModel):
+    """What shards depend on besides the recordings and the sample rate."""
 
-    Args:
-        seconds: of a segment, at most.
-        pause: seconds of silence that stay in a segment.
-        shortest: seconds of a recording and of a segment.
-        shard_megabytes: of the 16-bit samples of a shard, at most.
-        held_out: share of the recordings for validation, and as much for the test.
-        held_out_hours: of each, at most.
-        seed: of the shuffling.
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    Raises:
-        UserError: one is invalid.
-    """
-
+    shortest: float = Field(gt=0)
+    """Seconds of a recording and of a segment."""
     seconds: float
-    pause: float
-    shortest: float
-    shard_megabytes: float
-    held_out: float
-    held_out_hours: float
+    """Highest length of a segment."""
+    pause: float = Field(ge=0)
+    """Seconds of silence that stay in a segment."""
+    shard_megabytes: float = Field(gt=0, le=1000)
+    """Highest size of the 16-bit samples of a shard."""
+    held_out: float = Field(gt=0, le=0.4)
+    """Share of the recordings for validation, and as much for the test."""
+    held_out_hours: float = Field(gt=0)
+    """The most of each."""
     seed: int
-
-    def __post_init__(self) -> None:
-        if not 0 < self.shortest <= self.seconds:
-            raise UserError(f"shortest={self.shortest:g} must be above 0, and at most seconds={self.seconds:g}")
-        if self.pause < 0:
-            raise UserError(f"pause={self.pause:g} must not be negative")
-        if not 0 < self.held_out <= 0.4:
-            raise UserError(f"held_out={self.held_out} must be a share above 0, and 0.4 at most")
-        if self.held_out_hours <= 0:
-            raise UserError(f"held_out_hours={self.held_out_hours:g} must be positive")
-        if not 0 < self.shard_megabytes <= 1000:
-            raise UserError(f"shard_megabytes={self.shard_megabytes:g} must be positive, and 1000 at most")
+    """Of the shuffling."""
 
 
 class Span(NamedTuple):
@@ -129,7 +112,13 @@ def pack(data: str, output: str, sample_rate: int | None, index: str, licence: s
     Raises:
         UserError: a setting is wrong, there is too little, or the output cannot be written.
     """
-    source, chosen, storage = Path(data).expanduser(), Settings(**settings), Storage(output)
+    try:
+        chosen = Settings(**settings)
+    except ValidationError as error:
+        raise UserError(f"{first_mistake(error)}; see conf/shard.yaml") from error
+    if chosen.shortest > chosen.seconds:
+        raise UserError(f"shortest={chosen.shortest:g} must be at most seconds={chosen.seconds:g}")
+    source, storage = Path(data).expanduser(), Storage(output)
     if not source.exists():
         raise UserError(f"data={data}: no such folder or list")
     if storage.is_local and source.is_dir() and Path(storage.root).is_relative_to(source.resolve()):
@@ -149,7 +138,7 @@ def pack(data: str, output: str, sample_rate: int | None, index: str, licence: s
             for split in ("train", "valid", "test")
         },
         licence=licence,
-        settings=asdict(chosen),
+        settings=chosen.model_dump(),
         shards=shards,
     )
     with storage.writing(CATALOGUE) as path:
@@ -231,7 +220,7 @@ def write_shards(storage: Storage, plans: Sequence[Plan]) -> list[Shard]:
         storage.remove(CATALOGUE)  # of other shards
     done = {}
     with (
-        side_by_side(partial(write_shard, storage, known), plans) as shards,
+        side_by_side(partial(write_shard, storage), plans) as shards,
         ProgressBar("Packing", len(plans), aside=True) as progress,
     ):
         for _, shard in shards:
@@ -242,13 +231,8 @@ def write_shards(storage: Storage, plans: Sequence[Plan]) -> list[Shard]:
     return [done[plan.name] for plan in plans]
 
 
-def write_shard(storage: Storage, known: Mapping[str, Shard], plan: Plan) -> Shard:
+def write_shard(storage: Storage, plan: Plan) -> Shard:
     """Write a shard, unless it is there; in a process of its own.
-
-    Args:
-        storage: where to.
-        known: shards of the catalogue, by name.
-        plan: of the shard.
 
     Raises:
         UserError: a recording cannot be read any more, or the output cannot be written.
@@ -256,7 +240,7 @@ def write_shard(storage: Storage, known: Mapping[str, Shard], plan: Plan) -> Sha
     from pyarrow import Table
     from pyarrow.parquet import ParquetWriter
 
-    if not is_there(storage, known.get(plan.name), plan):
+    if not is_there(storage, plan):
         columns = schema(plan.sample_rate, plan.digest)
         # Nothing is compressed twice; a row can be read without the others.
         options = {"compression": "NONE", "use_dictionary": False, "write_statistics": False}
@@ -275,14 +259,13 @@ def write_shard(storage: Storage, known: Mapping[str, Shard], plan: Plan) -> Sha
     )
 
 
-def is_there(storage: Storage, listed: Shard | None, plan: Plan) -> bool:
-    """Whether a shard is made as planned, which its metadata say where no catalogue does."""
+def is_there(storage: Storage, plan: Plan) -> bool:
+    """Whether a shard is made as planned, by its metadata, which are its end."""
     from pyarrow import ArrowException
     from pyarrow.parquet import read_schema
 
-    size = storage.size(plan.name)
-    if size is None or listed:
-        return listed is not None and (listed.plan, listed.bytes) == (plan.digest, size)
+    if storage.size(plan.name) is None:
+        return False
     try:
         about = read_schema(storage.path(plan.name), filesystem=storage.files).metadata
     except (ArrowException, OSError):  # none of ours, or cut off

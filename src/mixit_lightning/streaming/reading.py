@@ -107,9 +107,9 @@ class ShardFile:
                     f"it has {file.channels} channels at {file.samplerate} Hz, not 1 at {self.sample_rate}"
                 )
             file.seek(max(0, round(position * (file.frames - length))))
-            samples = file.read(wanted := min(length, file.frames), dtype="float32") / np.float32(values["rms"])
-            if len(samples) < wanted or not np.isfinite(samples).all():
-                raise ValueError("it ends early, or holds samples that are no numbers")
+            samples = file.read(min(length, file.frames), dtype="float32")
+            if len(samples) < min(length, file.frames) or not values["rms"] > 0:
+                raise ValueError("it ends early, or has no level")
             name = f"{values['recording']} from {values['start']:.1f} s"
         before = round(position * (length - len(samples)))
-        return name, np.pad(samples, (before, length - len(samples) - before))
+        return name, np.pad(samples, (before, length - len(samples) - before)) / np.float32(values["rms"])

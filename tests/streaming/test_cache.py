@@ -35,7 +35,7 @@ def cache(storage, tmp_path):
 
 
 def copies(cache):
-    return {path.name for path in cache.folder.iterdir() if path.is_file()}
+    return {path.name for path in cache.folder.glob("*") if path.is_file()}
 
 
 def age(path, seconds):

@@ -1,5 +1,6 @@
 """An S3-compatible server: shards are packed to it and trained on from it, also when it is gone for a while."""
 
+import multiprocessing
 import os
 import threading
 import time
@@ -16,7 +17,7 @@ from mixit_lightning.training.train import train
 
 from .conftest import TINY
 
-servers = pytest.importorskip("moto.server", reason="not installed: moto[server]")
+pytest.importorskip("moto.server", reason="not installed: moto[server]")
 
 pytestmark = pytest.mark.slow
 
@@ -25,21 +26,40 @@ AWAY = 8.0
 
 
 class Server:
-    """moto's server, which keeps what it holds when it is stopped and started again."""
+    """moto's server, which keeps what it holds when it is stopped and started again.
 
-    def __init__(self, port=0):
-        self.port = port
+    In a process of its own: loading processes, which are forked, would hold its port open.
+    """
 
-    def start(self):
-        self.running = servers.ThreadedMotoServer("127.0.0.1", self.port, verbose=False)
-        self.running.start()
-        self.port = self.running.get_host_and_port()[1]
+    def __init__(self):
+        context = multiprocessing.get_context("spawn")
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=serve, args=(other,), daemon=True)
+        self.process.start()
+        self.port = self.pipe.recv()
 
-    def stop(self):
-        self.running.stop()
+    def toggle(self):
+        """Stop it, or start it again."""
+        self.pipe.send(None)
+        self.pipe.recv()
 
     def uri(self, place):
         return f"s3://recordings/{place}?scheme=http&endpoint_override=127.0.0.1:{self.port}&region=us-east-1"
+
+
+def serve(pipe):
+    from moto.server import ThreadedMotoServer
+
+    port = 0
+    while True:
+        server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+        server.start()
+        _, port = server.get_host_and_port()
+        pipe.send(port)
+        pipe.recv()
+        server.stop()
+        pipe.send(None)
+        pipe.recv()
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +73,12 @@ def server():
         }.items():
             patch.setitem(os.environ, name, value)
         running = Server()
-        running.start()
         from pyarrow.fs import FileSystem
 
         files, _ = FileSystem.from_uri(f"{running.uri('')}&allow_bucket_creation=true")
         files.create_dir("recordings")
         yield running
-        running.stop()
+        running.process.kill()
 
 
 def test_shards_in_object_storage_are_those_of_a_folder(server, pack, packed):
@@ -89,9 +108,9 @@ def test_training_waits_for_the_server_and_sees_every_segment_once(server, pack,
     step = SeparationModule.training_step
 
     def outage():
-        server.stop()
+        server.toggle()
         time.sleep(AWAY)
-        server.start()
+        server.toggle()
         back.append(time.monotonic())
 
     thread = threading.Thread(target=outage)
@@ -114,14 +133,14 @@ def test_training_waits_for_the_server_and_sees_every_segment_once(server, pack,
 def test_a_server_that_stays_away_ends_a_run_with_a_message_and_the_same_command_resumes(
     server, pack, tmp_path, capfd, monkeypatch
 ):
+    monkeypatch.setattr("mixit_lightning.streaming.storage.ATTEMPTS", 2)
     place = server.uri("gone")
     assert pack(place) == 0
-    monkeypatch.setattr("mixit_lightning.streaming.storage.ATTEMPTS", 2)
     words = [*TINY, f"data='{place}'", f"runs={tmp_path / 'runs'}", "debug=fast"]
-    server.stop()
+    server.toggle()
     try:
         assert main(["train", *words, "sample_rate=8000", "datamodule.shards=null"]) == 1
         assert "NETWORK_CONNECTION" in capfd.readouterr().err.splitlines()[-1]
     finally:
-        server.start()
+        server.toggle()
     assert main(["train", *words]) == 0

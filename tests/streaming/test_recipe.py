@@ -72,6 +72,11 @@ def test_whole_epochs_in_batches_whatever_the_number_of_workers(packed, prepared
     alone = names()
     assert len(set(alone[:total])) == total and len(alone) == 160 > total
     assert names("datamodule.num_workers=2") == alone
+    module = prepared(packed, "datamodule.batch_size=4", "datamodule.steps_per_epoch=20")
+    resumed = module.training_sampler(steps_taken=lambda: 7)
+    assert [module.training.draw(number, labelled=False).name for batch in resumed for number in batch.members(2)] == (
+        alone[7 * 8 :]
+    )
 
 
 def test_lists_are_the_same_for_every_seed_and_their_neighbours_differ(pack, prepared, tmp_path):

@@ -1,34 +1,37 @@
 """Do shards stream from object storage as fast as from the disk?
 
-Six hours of generated noise that comes and goes, at 16 kHz, packed into a folder and sent to a real S3-compatible
-server on this machine's loopback (tests/shards/s3_server.py; Debian's ceph-mon, ceph-osd and radosgw). Both are then
-read as training reads them: the recipe's loader with one loading process, crops of 3 s in batches of 8 mixtures of
-mixtures, windows of 2 shards, a whole epoch, the cache for object storage empty before each. Server, loading process
-and this one share the machine. Both sides give the same samples. Then what the recipe's network consumes.
+Six hours of generated noise that comes and goes, at 16 kHz, packed into a folder and sent to an S3-compatible server on
+this machine's loopback (moto's, which is written in Python and so a lower bound). Both are then read as training reads
+them: the recipe's loader with one loading process, crops of 3 s in batches of 8 mixtures of mixtures, windows of 2
+shards, a whole epoch, the cache for object storage empty before each. Server, loading process and this one share the
+machine. Both sides give the same samples. Then what the recipe's network consumes.
 
     python benchmarks/shards.py [--quick] [--json]
 """
 
+import importlib.util
 import json
+import os
 import shutil
+import socket
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
 from harness import Row, Spread, in_turns, medians, run, short
+from pyarrow.fs import FileSystem
 
 from mixit_lightning.config import build, load_config, load_described
 from mixit_lightning.data import MixtureDataModule
 from mixit_lightning.memory import keep_freed_memory
 from mixit_lightning.training.train import build_module
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "shards"))
-from s3_server import MISSING, s3_server
 
 RATE, BATCH, SECONDS = 16000, 8, 3.0
 
@@ -43,6 +46,29 @@ def make_recordings(folder: Path, minutes: int) -> float:
         samples -= np.convolve(samples, np.ones(160) / 160, "same")
         samples *= 0.02 * (1.1 + np.sin(2 * np.pi * rng.uniform(1, 4) * time_axis))
         soundfile.write(folder / f"{number:04}.wav", np.clip(samples, -1, 1), RATE, subtype="PCM_16")
+
+
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """A place in an empty bucket of a server; the environment has what clients need."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
+    os.environ.update(keys, no_proxy="127.0.0.1")
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    query = f"scheme=http&endpoint_override=127.0.0.1:{port}&region=us-east-1"
+    try:
+        files, _ = FileSystem.from_uri(f"s3://recordings/shards?{query}&allow_bucket_creation=true")
+        for _ in range(20):  # until it has started
+            with suppress(OSError):
+                files.create_dir("recordings")
+                break
+        yield f"s3://recordings/shards?{query}"
+    finally:
+        server.kill()
+        server.wait()
 
 
 def packed(data: Path, output: str, index: Path) -> float:
@@ -90,8 +116,8 @@ def consumption(runs: Path, place: str) -> float:
 
 def measure(quick: bool) -> Iterator[Row]:
     """Object storage against the disk, and the disk against the step."""
-    if MISSING:
-        print(f"not measured, as these are not installed: {', '.join(MISSING)}", file=sys.stderr)
+    if importlib.util.find_spec("moto") is None:
+        print("not measured, as moto[s3,server] is not installed", file=sys.stderr)
         return
     keep_freed_memory()
     minutes = 60 if quick else 360
@@ -104,9 +130,7 @@ def measure(quick: bool) -> Iterator[Row]:
         train = [shard for shard in catalogue["shards"] if shard["name"].startswith("train")]
         size, hours = sum(shard["bytes"] for shard in train), sum(shard["seconds"] for shard in train) / 3600
         steps = sum(len(shard["recordings"]) for shard in train) // (2 * BATCH)
-        (folder / "ceph").mkdir()
-        with s3_server(folder / "ceph") as server:
-            place = server.uri("shards")
+        with s3_server() as place:
             sending = packed(folder / "data", place, folder / "index")
             one, other = (datamodule_of(where, folder / "runs", steps) for where in (str(folder / "shards"), place))
             for number in range(0, 2 * steps, 7):

@@ -29,10 +29,7 @@ class Shards(MixtureDataModule):
         validation_count: crops to validate on, at most.
         test_count: crops to test on, at most.
         cache: folder for shards of object storage.
-        cache_gigabytes: highest size of that folder.
-        patience: seconds for which object storage that cannot be reached is tried again.
-        max_shard_megabytes: of a shard, above which it is refused.
-        max_catalogue_megabytes: of the catalogue, above which it is refused.
+        cache_gigabytes: size of that folder above which those that were not used for the longest time are removed.
         settings: of the `MixtureDataModule`.
     """
 
@@ -47,9 +44,6 @@ class Shards(MixtureDataModule):
         test_count: int,
         cache: str,
         cache_gigabytes: float,
-        patience: float,
-        max_shard_megabytes: float,
-        max_catalogue_megabytes: float,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
@@ -58,16 +52,13 @@ class Shards(MixtureDataModule):
         if window < 1:
             raise UserError(f"datamodule.window={window} must be 1 or more")
         check_labelled(labelled_data, self.labelled_share)
-        self.storage = Storage(data, patience)
+        self.storage = Storage(data)
         self.fingerprint = shards
         self.labelled_data = labelled_data
         self.window = window
         self.max_level = max_level
         self.counts: dict[Split, int] = {"valid": validation_count, "test": test_count}
         self.cache = Cache(self.storage, Path(cache), cache_gigabytes)
-        self.cache_gigabytes = cache_gigabytes
-        self.max_shard_megabytes = max_shard_megabytes
-        self.max_catalogue_megabytes = max_catalogue_megabytes
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -76,7 +67,7 @@ class Shards(MixtureDataModule):
         Raises:
             UserError: there is none, it cannot be reached, or is not what these settings and this run ask for.
         """
-        found = read_catalogue(self.storage, self.max_catalogue_megabytes)
+        found = read_catalogue(self.storage)
         location = self.storage.location
         if self.fingerprint not in (None, found.fingerprint):
             raise UserError(
@@ -88,12 +79,6 @@ class Shards(MixtureDataModule):
                 f"{location}: its shards have {found.sample_rate} Hz where sample_rate={self.sample_rate}; leave it "
                 f"out, or pack them again with `mixit shard sample_rate={self.sample_rate}`"
             )
-        for shard in found.shards:
-            if shard.bytes > self.max_shard_megabytes * 1e6:
-                raise UserError(
-                    f"{location}: {shard.name} has {shard.bytes / 1e6:.0f} MB, above "
-                    f"datamodule.max_shard_megabytes={self.max_shard_megabytes:g}; raise that if you trust it"
-                )
         return found
 
     def of(self, split: Split) -> list[Shard]:
@@ -118,7 +103,6 @@ class Shards(MixtureDataModule):
         """Crops, and labelled mixtures where there are any."""
         crops = labelled = None
         if self.labelled_share < 1:
-            self.check_cache()
             segments = self.segments("train", self.order("train", self.seed))
             crops = SegmentMixtures(segments, self.max_level, self.seed)
         if self.labelled_data is not None:
@@ -126,22 +110,6 @@ class Shards(MixtureDataModule):
                 Path(self.labelled_data), self.length, self.sample_rate, self.max_level, self.seed
             )
         return LabelledAndUnlabelled(labelled, crops)
-
-    def check_cache(self) -> None:
-        """Refuse a cache in which a window and the next one have no room.
-
-        Raises:
-            UserError: with how much it takes.
-        """
-        if self.storage.is_local:
-            return
-        sizes = sorted((shard.bytes for shard in self.of("train")), reverse=True)
-        needed = sum(sizes[: 2 * self.window]) / 1e9
-        if needed > self.cache_gigabytes:
-            raise UserError(
-                f"datamodule.cache_gigabytes={self.cache_gigabytes:g}: two windows of {self.window} shards take up to "
-                f"{needed:.2g} GB; give more, or a lower datamodule.window"
-            )
 
     def evaluation_mixtures(self, split: Split) -> SegmentList:
         """Crops of what was held out."""
@@ -153,7 +121,7 @@ class Shards(MixtureDataModule):
         return [ShardDiagnosis.of(self.catalogue, self.cache, quiet)]
 
 
-def proposals(data: str, patience: float, max_catalogue_megabytes: float) -> dict[str, Any]:
+def proposals(data: str) -> dict[str, Any]:
     """Settings that the shards have, for those that are `proposed`."""
-    found = read_catalogue(Storage(data, patience), max_catalogue_megabytes)
+    found = read_catalogue(Storage(data))
     return {"sample_rate": found.sample_rate, "datamodule.shards": found.fingerprint}

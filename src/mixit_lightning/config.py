@@ -65,7 +65,6 @@ NOT_PART_OF_A_RUN = (
     "datamodule.index",
     "datamodule.cache",
     "datamodule.cache_gigabytes",
-    "datamodule.patience",
     "separate_into",
 )
 """Settings that change where a run is, how it is shown and how fast it is, not what it computes; nor its name."""

@@ -371,9 +371,6 @@ def npy_header(kind: str, shape: tuple[int, ...]) -> bytes:
     return file.getvalue()
 
 
-# Of shards.
-
-
 def mutate_shard(content: bytes, rng: np.random.Generator) -> bytes:
     """A shard: its bytes, its footer, or a row of it."""
     kind = rng.integers(4)
@@ -407,29 +404,6 @@ def mutate_shard(content: bytes, rng: np.random.Generator) -> bytes:
         for row in rows[: None if rng.random() < 0.8 else -1]:
             writer.write_table(Table.from_pylist([row], columns))
     return file.getvalue()
-
-
-NUMBERS = ("7", "-1", "2147483648", "1e999", "0.5", "null", "{}", "[]")
-"""Of recordings, as a catalogue may claim them."""
-
-
-def mutate_catalogue(content: bytes, rng: np.random.Generator) -> bytes:
-    """The catalogue of shards: as any JSON, or with millions of numbers or entries."""
-    kind = rng.integers(4)
-    if kind < 2:
-        return mutate_json(content, rng)
-    catalogue = json.loads(content)
-    shard = pick(catalogue["shards"], rng)
-    if kind == 2:
-        shard["recordings"] = "MANY"
-        return (
-            json.dumps(catalogue)
-            .encode()
-            .replace(b'"MANY"', f"[{','.join([pick(NUMBERS, rng)] * 3_000_000)}]".encode())
-        )
-    part = pick((catalogue, catalogue["hours"], catalogue["settings"], shard), rng)
-    part.update({str(number): None for number in range(1_000_000)})
-    return json.dumps(catalogue).encode()
 
 
 # Of what is typed.

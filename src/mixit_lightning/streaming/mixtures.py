@@ -33,11 +33,11 @@ class Segments:
         self.order = order
         self.sample_rate = sample_rate
         self.length = length
-        self.current: tuple[int, int] | None = None
+        self.window: tuple[int, int] | None = None
         self.files: dict[int, ShardFile] = {}
 
     def crop(self, number: int, position: float) -> tuple[str, np.ndarray]:
-        """Name and samples of the segment of a number; see `ShardFile.crop`."""
+        """Name and samples of a crop of the segment of a number; see `ShardFile.crop`."""
         shard, row = self.order.segment(number)
         if shard not in self.files:
             self.open(shard, number)
@@ -45,13 +45,11 @@ class Segments:
 
     def open(self, shard: int, number: int) -> None:
         """Open the shard of the segment of a number, and fetch those of its window and of the next one."""
-        window = self.order.window_of(number)
-        if window != self.current:
-            self.current = window
-            needed = [*self.order.shards(*window), *self.order.shards(*self.order.after(*window))]
-            # A neighbour of the last window may still be asked for.
+        if (window := self.order.window(number)) != self.window:
+            self.window = window
+            needed = dict.fromkeys(self.order.ahead(*window).tolist())
             self.files = {key: file for key, file in self.files.items() if key in needed}
-            self.cache.look_ahead([self.shards[key] for key in dict.fromkeys(needed)])
+            self.cache.look_ahead([self.shards[key] for key in needed])
         self.files[shard] = self.cache.open(self.shards[shard], self.sample_rate)
 
 

@@ -1,25 +1,17 @@
-"""The order in which the segments of shards are drawn: a function of a seed and a number, and of nothing else."""
+"""The order in which the segments of shards are drawn: a function of a seed and a number, and of nothing else.
+
+By hand, as the shuffle buffer of a streaming library is lost when a run resumes, its order depends on the number of
+processes, and it knows nothing of the recordings that a mixture of mixtures is made of.
+"""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from ..data.mixture import generator
 
-SHARDS, SEGMENTS = 11, 12
-"""Keys of the random generators for the order of shards in an epoch and of segments in a window."""
-
-
-class Window(NamedTuple):
-    """Shards whose segments are shuffled together."""
-
-    shards: np.ndarray
-    """Their numbers."""
-    first: int
-    """Number of its first segment among those of all epochs."""
-    segments: np.ndarray
-    """`(segment, 2)`: numbers of shard and row, in order."""
+SHUFFLE, DEAL = 11, 12
+"""Keys of the random generators for the order of an epoch, and of the examples that are dealt out anew."""
 
 
 class Order:
@@ -31,140 +23,126 @@ class Order:
 
     Args:
         recordings: for every shard, the numbers of the recordings that its rows are from.
-        window: shards.
+        window: shards whose segments are shuffled together.
         num_mixtures: segments of one example.
         seed: another seed is another order.
     """
 
     def __init__(self, recordings: Sequence[Sequence[int]], window: int, num_mixtures: int, seed: int) -> None:
-        self.recordings = [np.asarray(numbers, np.int32) for numbers in recordings]
-        self.rows = np.array([len(numbers) for numbers in self.recordings])
-        self.total = int(self.rows.sum())
+        self.rows = np.array([len(numbers) for numbers in recordings])
+        self.starts = np.cumsum(self.rows) - self.rows
+        self.recordings = np.concatenate([np.asarray(numbers, np.int32) for numbers in recordings])
         self.size = window
-        self.num_windows = -(-len(self.rows) // window)
         self.num_mixtures = num_mixtures
         self.seed = seed
-        self.recent: dict[tuple[int, int], Window] = {}
+        self.recent: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
-        return self.total
-
-    def window_of(self, number: int) -> tuple[int, int]:
-        """Epoch and window of the segment of a number."""
-        epoch, index = divmod(number, self.total)
-        ends = np.cumsum(np.add.reduceat(self.rows[self.shuffled(epoch)], self.starts))
-        return epoch, int(np.searchsorted(ends, index, "right"))
+        return len(self.recordings)
 
     def segment(self, number: int) -> tuple[int, int]:
         """Numbers of shard and row of the segment of a number."""
-        for window in self.recent.values():
-            if 0 <= number - window.first < len(window.segments):
-                break
-        else:
-            window = self.window(*self.window_of(number))
-        shard, row = window.segments[number - window.first]
-        return int(shard), int(row)
+        epoch, index = divmod(number, len(self))
+        if epoch not in self.recent:
+            self.recent = {key: value for key, value in self.recent.items() if key == epoch - 1}
+            self.recent[epoch] = self.arranged(epoch)
+        segment = int(self.recent[epoch][index])
+        shard = int(np.searchsorted(self.starts, segment, "right")) - 1
+        return shard, segment - int(self.starts[shard])
 
-    @property
-    def starts(self) -> np.ndarray:
-        """Index, in an epoch, of the first shard of every window."""
-        return np.arange(0, len(self.rows), self.size)
+    def window(self, number: int) -> tuple[int, int]:
+        """Epoch and window that the segment of a number is in."""
+        epoch, index = divmod(number, len(self))
+        ends = np.cumsum(self.rows[self.shards(epoch)])
+        return epoch, int(np.searchsorted(ends, index, "right")) // self.size
+
+    def ahead(self, epoch: int, window: int) -> np.ndarray:
+        """Numbers of the shards of a window and of the next one."""
+        first = window * self.size
+        found = self.shards(epoch)[first : first + 2 * self.size]
+        is_last = first + self.size >= len(self.rows)
+        return np.concatenate([found, self.shards(epoch + 1)[: self.size]]) if is_last else found
+
+    def shards(self, epoch: int) -> np.ndarray:
+        """Numbers of the shards in the order of an epoch."""
+        return generator(self.seed, SHUFFLE, epoch).permutation(len(self.rows))
 
     def shuffled(self, epoch: int) -> np.ndarray:
-        """Numbers of the shards in the order of an epoch."""
-        return generator(self.seed, SHARDS, epoch).permutation(len(self.rows))
+        """The segments of an epoch, window by window; the last ones, which begin an example, of different recordings.
 
-    def after(self, epoch: int, window: int) -> tuple[int, int]:
-        """Epoch and number of the next window."""
-        return (epoch, window + 1) if window + 1 < self.num_windows else (epoch + 1, 0)
-
-    def shards(self, epoch: int, window: int) -> np.ndarray:
-        """Numbers of the shards of a window."""
-        return self.shuffled(epoch)[window * self.size : (window + 1) * self.size]
-
-    def window(self, epoch: int, window: int) -> Window:
-        """A window, put in order."""
-        if (epoch, window) not in self.recent:
-            while len(self.recent) > 3:
-                self.recent.pop(next(iter(self.recent)))
-            self.recent[epoch, window] = self.arrange(epoch, window)
-        return self.recent[epoch, window]
-
-    def arrange(self, epoch: int, window: int) -> Window:
-        """Put the segments of a window in order.
-
-        Those that are left over at its end begin an example that the next window completes. They are chosen first and
-        without regard to anything else, so that no window has to know more of another than its last segments.
+        The next epoch completes that example, so they are chosen without regard to anything else.
         """
-        shards, first = self.shards(epoch, window), self.first(epoch, window)
-        segments = np.concatenate([np.stack([np.full(self.rows[k], k), np.arange(self.rows[k])], 1) for k in shards])
-        kinds, last, left = self.divided(epoch, window)
-        if len(segments) < 2 * self.num_mixtures:
-            return Window(shards, first, segments[[*left, *last]])
-        begun: set[int] = set()
-        if head := -first % self.num_mixtures:
-            others, ends, _ = self.divided(*((epoch, window - 1) if window else (epoch - 1, self.num_windows - 1)))
-            begun.update(others[ends].tolist())
-        beginning = take(left, kinds, head, begun)
-        middle = np.array(left, np.int64)
-        middle = middle[apart(kinds[middle], self.num_mixtures, generator(self.seed, SEGMENTS, epoch, window, 1))]
-        return Window(shards, first, segments[np.concatenate([beginning, middle, last]).astype(np.int64)])
+        rng, shards = generator(self.seed, SHUFFLE, epoch, 1), self.shards(epoch)
+        windows = [
+            np.concatenate(
+                [self.starts[shard] + np.arange(self.rows[shard]) for shard in shards[first : first + self.size]]
+            )
+            for first in range(0, len(shards), self.size)
+        ]
+        segments = np.concatenate([rng.permutation(window) for window in windows])
+        begun = (epoch + 1) * len(self) % self.num_mixtures
+        last = len(segments) - 1 - np.array(different(self.recordings[segments[::-1]], begun, set()), int)
+        return np.concatenate([np.delete(segments, last), segments[last]])
 
-    def first(self, epoch: int, window: int) -> int:
-        """Number of the first segment of a window among those of all epochs."""
-        return epoch * self.total + int(self.rows[self.shuffled(epoch)[: window * self.size]].sum())
-
-    def divided(self, epoch: int, window: int) -> tuple[np.ndarray, list[int], list[int]]:
-        """Recordings of the segments of a window, unshuffled; which ones come last; the others, shuffled."""
-        kinds = np.concatenate([self.recordings[number] for number in self.shards(epoch, window)])
-        left = generator(self.seed, SEGMENTS, epoch, window).permutation(len(kinds)).tolist()
-        end = self.first(epoch, window) + len(kinds)
-        return kinds, take(left, kinds, end % self.num_mixtures, set()), left
-
-
-def take(left: list[int], kinds: np.ndarray, count: int, others: set[int]) -> list[int]:
-    """Take the first `count` out of `left` that are of different kinds, and of none of the others, where possible."""
-    taken: list[int] = []
-    for _ in range(min(count, len(left))):
-        fitting = (number for number in left if int(kinds[number]) not in others)
-        number = next(fitting, left[0])
-        left.remove(number)
-        others.add(int(kinds[number]))
-        taken.append(number)
-    return taken
+    def arranged(self, epoch: int) -> np.ndarray:
+        """The segments of an epoch, the members of each example from different recordings."""
+        size, segments = self.num_mixtures, self.shuffled(epoch)
+        begun = epoch * len(self) % size
+        segments, last = np.split(segments, [max(0, len(self) - (begun + len(self)) % size)])
+        others = set(self.recordings[self.shuffled(epoch - 1)[-begun:]].tolist()) if begun else set()
+        first = different(self.recordings[segments], -begun % size, others)
+        examples = np.delete(segments, first).reshape(-1, size)
+        # The last window may be too small for partners of different recordings, so it joins the one before.
+        ends = np.cumsum(self.rows[self.shards(epoch)])[self.size - 1 :: self.size][:-1] // size
+        rng = generator(self.seed, DEAL, epoch)
+        dealt = [apart(part, self.recordings, rng) for part in np.split(examples, ends)]
+        return np.concatenate([segments[first], np.concatenate(dealt).ravel(), last])
 
 
-def apart(kinds: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """An order in which no group of `size` neighbours has two of one kind, if one kind is not too frequent.
+def different(kinds: np.ndarray, count: int, others: set[int]) -> list[int]:
+    """Indices of the first `count` items of different kinds, and of none of the others, where possible."""
+    chosen: list[int] = []
+    for _ in range(min(count, len(kinds))):
+        left = (index for index in range(len(kinds)) if index not in chosen)
+        first = next(left)
+        found = (
+            first if int(kinds[first]) not in others else next((k for k in left if int(kinds[k]) not in others), first)
+        )
+        chosen.append(found)
+        others = {*others, int(kinds[found])}
+    return chosen
 
-    Groups that have are dealt out anew, together with as many others as it takes: sorted by kind, members of a group
-    are as far apart as possible.
+
+def apart(examples: np.ndarray, kinds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Deal out examples with two items of one kind anew, together with as many others as it takes.
+
+    Sorted by kind, members of an example are as far apart as possible: none has two of one kind then, unless one kind
+    has more than its share of all.
 
     Args:
-        kinds: `(item,)`, a multiple of `size`.
-        size: of a group.
-        rng: of the order of groups that are dealt out.
+        examples: `(example, member)`, numbers of items.
+        kinds: `(item,)`
+        rng: of the order of examples that are dealt out.
 
     Returns:
-        `(item,)`, numbers of the items.
+        `(example, member)`, the same items.
     """
-    groups = np.arange(len(kinds)).reshape(-1, size)
-    bad = alike(kinds[groups])
+    bad = alike(kinds[examples])
     wrong, right = np.flatnonzero(bad), np.flatnonzero(~bad)
     count = len(wrong)
     while count:
-        dealt_out = np.concatenate([wrong, right[:count]])
-        pool = groups[dealt_out].ravel()
-        pool = pool[np.argsort(kinds[pool], kind="stable")]
-        dealt = pool.reshape(size, -1).T
+        places = np.concatenate([wrong, right[:count]])
+        items = examples[places].ravel()
+        dealt = items[np.argsort(kinds[items], kind="stable")].reshape(examples.shape[1], -1).T
         if count >= len(right) or not alike(kinds[dealt]).any():
-            groups[dealt_out] = rng.permutation(dealt)
+            examples = examples.copy()
+            examples[places] = rng.permutation(dealt)
             break
         count *= 2
-    return groups.ravel()
+    return examples
 
 
 def alike(kinds: np.ndarray) -> np.ndarray:
-    """Mask of the rows of `(group, member)` that have two of one kind."""
+    """Mask of the rows of `(example, member)` that have two of one kind."""
     rows: np.ndarray = (np.diff(np.sort(kinds, axis=1), axis=1) == 0).any(axis=1)
     return rows

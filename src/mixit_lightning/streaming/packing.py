@@ -1,10 +1,9 @@
 """`mixit shard`: the active parts of recordings are cut out, shuffled, and packed into shards.
 
-The content of every shard is planned before anything is read, and depends on the recordings and the settings alone. So
-the same command again goes on where it was stopped: shards that are whole are kept.
+The content of every shard is planned before anything is read, depends on the recordings and the settings alone, and its
+hash stands in the shard. So the same command again resumes: shards that are made as planned are kept.
 """
 
-import errno
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -12,11 +11,11 @@ from functools import partial
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..audio.resampling import rounded_rate
 from ..collection.crops import Channel, read_segment
@@ -24,13 +23,12 @@ from ..collection.held_out import hold_out
 from ..collection.listed import indexed
 from ..collection.proposals import propose
 from ..collection.usable import Usable, usable
-from ..data.datamodule import Split
 from ..data.mixture import generator
 from ..errors import UserError
 from ..pool import side_by_side
 from ..progress import ProgressBar, gigabytes
-from .catalogue import CATALOGUE, MOST_ROWS, Catalogue, Shard, read_catalogue
-from .reading import SOUND, schema
+from .catalogue import CATALOGUE, Catalogue, Shard, first_mistake, read_catalogue
+from .reading import PLAN, SOUND, schema
 from .storage import Storage
 
 QUIET = 10 ** (-40 / 20)
@@ -40,8 +38,29 @@ FULL_SCALE = 32767 / 32768
 
 NO_BLOCKS = np.zeros(0, np.int32)
 
-MOST_MEGABYTES = 1e9
-"""Limit for catalogues that were written here: none."""
+MOST_SKIPPED = 20
+"""Skipped recordings that are printed."""
+
+
+class Settings(BaseModel):
+    """What shards depend on besides the recordings and the sample rate."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shortest: float = Field(gt=0)
+    """Seconds of a recording and of a segment."""
+    seconds: float
+    """Highest length of a segment."""
+    pause: float = Field(ge=0)
+    """Seconds of silence that stay in a segment."""
+    shard_megabytes: float = Field(gt=0, le=1000)
+    """Highest size of the 16-bit samples of a shard."""
+    held_out: float = Field(gt=0, le=0.4)
+    """Share of the recordings for validation, and as much for the test."""
+    held_out_hours: float = Field(gt=0)
+    """The most of each."""
+    seed: int
+    """Of the shuffling."""
 
 
 class Span(NamedTuple):
@@ -76,22 +95,16 @@ class Plan(NamedTuple):
         return hashlib.sha256(json.dumps([1, self.sample_rate, rows]).encode()).hexdigest()
 
 
-def pack(
-    data: str,
-    output: str,
-    sample_rate: int | None,
-    seconds: float,
-    pause: float,
-    shortest: float,
-    shard_megabytes: float,
-    held_out: float,
-    held_out_hours: float,
-    index: str,
-    licence: str | None,
-    patience: float,
-    seed: int,
-) -> str:
-    """Pack recordings into shards; see `conf/shard.yaml`.
+def pack(data: str, output: str, sample_rate: int | None, index: str, licence: str | None, **settings: Any) -> str:
+    """Pack recordings into shards.
+
+    Args:
+        data: a folder, or a list, see `indexed`.
+        output: where the shards go, see `Storage`.
+        sample_rate: Hz; None proposes one.
+        index: folder for the analysis of the recordings.
+        licence: of the recordings.
+        settings: see `Settings`.
 
     Returns:
         A summary to print.
@@ -99,142 +112,97 @@ def pack(
     Raises:
         UserError: a setting is wrong, there is too little, or the output cannot be written.
     """
-    source = Path(data).expanduser()
+    try:
+        chosen = Settings(**settings)
+    except ValidationError as error:
+        raise UserError(f"{first_mistake(error)}; see conf/shard.yaml") from error
+    if chosen.shortest > chosen.seconds:
+        raise UserError(f"shortest={chosen.shortest:g} must be at most seconds={chosen.seconds:g}")
+    source, storage = Path(data).expanduser(), Storage(output)
     if not source.exists():
         raise UserError(f"data={data}: no such folder or list")
-    check_settings(seconds, pause, shortest, shard_megabytes, held_out, held_out_hours)
-    storage = Storage(output, patience)
     if storage.is_local and source.is_dir() and Path(storage.root).is_relative_to(source.resolve()):
         raise UserError(f"output={output}: lies in data={data}; choose another folder")
     scanned = indexed(source, Path(index))
-    rate = propose(scanned, shortest).sample_rate if sample_rate is None else sample_rate
-    found = usable(scanned, rate, shortest)
+    rate = propose(scanned, chosen.shortest).sample_rate if sample_rate is None else sample_rate
+    found = usable(scanned, rate, chosen.shortest)
     if not found.recordings:
         why = "; ".join(f"{name} {problem}" for name, problem in list(found.skipped.items())[:3])
         raise UserError(f"{source}: none of its recordings can be used: {why}")
-    plans = make_plans(found, rate, seconds, pause, shortest, shard_megabytes, held_out, held_out_hours, seed)
-    shards = write_shards(storage, plans)
+    shards = write_shards(storage, make_plans(found, rate, chosen))
     catalogue = Catalogue(
         sample_rate=rate,
         recordings=len(found.recordings),
-        hours={split: hours_of(shards, split) for split in ("train", "valid", "test")},
-        licence=licence,
-        settings={
-            "seconds": seconds,
-            "pause": pause,
-            "shortest": shortest,
-            "shard_megabytes": shard_megabytes,
-            "held_out": held_out,
-            "held_out_hours": held_out_hours,
-            "seed": seed,
+        hours={
+            split: round(sum(shard.seconds for shard in shards if shard.name.startswith(split)) / 3600, 4)
+            for split in ("train", "valid", "test")
         },
+        licence=licence,
+        settings=chosen.model_dump(),
         shards=shards,
     )
-    write_catalogue(storage, catalogue)
-    lines = [f"skipped: {name}: {problem}" for name, problem in list(found.skipped.items())[:20]]
-    if len(found.skipped) > 20:
-        lines.append(f"skipped: {len(found.skipped) - 20} more; `mixit doctor recipe=own-recordings` lists them")
-    size = sum(shard.bytes for shard in shards)
+    with storage.writing(CATALOGUE) as path:
+        path.write_text(catalogue.model_dump_json() + "\n")
+    lines = [f"skipped: {name}: {problem}" for name, problem in list(found.skipped.items())[:MOST_SKIPPED]]
+    if (more := len(found.skipped) - MOST_SKIPPED) > 0:
+        lines.append(f"skipped: {more} more; `mixit doctor recipe=own-recordings` lists them")
     lines.append(
         f"{output}: {sum(catalogue.hours.values()):.2f} hours of {len(found.recordings)} recordings at {rate} Hz in "
-        f"{len(shards)} shards, {gigabytes(size)}\ntrain: mixit train recipe=shards data={output}"
+        f"{len(shards)} shards, {gigabytes(sum(shard.bytes for shard in shards))}"
     )
-    return "\n".join(lines)
+    return "\n".join([*lines, f"train: mixit train recipe=shards data={output}"])
 
 
-def check_settings(
-    seconds: float, pause: float, shortest: float, shard_megabytes: float, held_out: float, held_out_hours: float
-) -> None:
-    """Refuse invalid settings.
-
-    Raises:
-        UserError: with the key.
-    """
-    if not 0 < shortest <= seconds:
-        raise UserError(f"shortest={shortest:g} must be above 0, and at most seconds={seconds:g}")
-    if pause < 0:
-        raise UserError(f"pause={pause:g} must not be negative")
-    if not 0 < held_out <= 0.4:
-        raise UserError(f"held_out={held_out} must be a share above 0, and 0.4 at most")
-    if held_out_hours <= 0:
-        raise UserError(f"held_out_hours={held_out_hours:g} must be positive")
-    if not 0 < shard_megabytes <= 1000:
-        raise UserError(f"shard_megabytes={shard_megabytes:g} must be positive, and 1000 at most")
-
-
-def hours_of(shards: Sequence[Shard], split: Split) -> float:
-    """Hours of a split."""
-    return round(sum(shard.seconds for shard in shards if shard.split == split) / 3600, 4)
-
-
-def make_plans(
-    found: Usable,
-    sample_rate: int,
-    seconds: float,
-    pause: float,
-    shortest: float,
-    shard_megabytes: float,
-    held_out: float,
-    held_out_hours: float,
-    seed: int,
-) -> list[Plan]:
+def make_plans(found: Usable, sample_rate: int, settings: Settings) -> list[Plan]:
     """Assign segments to shards in random order, so that a shard holds many recordings.
 
     Raises:
         UserError: nothing is left for a split.
     """
-    numbers = {one.name: (number, one.survey.digest) for number, one in enumerate(found.analysed)}
+    numbers = {one.name: (number, one.name, one.survey.digest) for number, one in enumerate(found.analysed)}
     hours = sum(one.survey.seconds for one in found.analysed) / 3600
-    splits = hold_out(found, min(held_out, held_out_hours / hours))
-    most = round(shard_megabytes * 1e6 / 2)
+    splits = hold_out(found, min(settings.held_out, settings.held_out_hours / hours))
+    most = max(1, round(settings.shard_megabytes * 1e6 / 2))
     plans: list[Plan] = []
     for kind, (split, recordings) in enumerate(splits.items()):
         spans = [
-            Span(number, recording.name, digest, bare(channel), first, length)
+            # Without its blocks, which writing shards has no use for.
+            Span(*numbers[recording.name], bare, first, length)
             for recording in recordings
-            for number, digest in [numbers[recording.name]]
             for channel in recording.channels
-            for first, length in cut(channel, sample_rate, seconds, pause, shortest)
+            for bare in [channel._replace(active=NO_BLOCKS, events=NO_BLOCKS)]
+            for first, length in cut(channel, sample_rate, settings)
         ]
         if len(spans) < 2:
-            raise UserError(f"too little is left for {split}; add recordings, or lower shortest={shortest:g}")
-        order = generator(seed, kind).permutation(len(spans))
+            raise UserError(f"too little is left for {split}; add recordings, or lower shortest={settings.shortest:g}")
+        order = generator(settings.seed, kind).permutation(len(spans))
         ends = np.cumsum([spans[index].length for index in order])
-        of_shard = (ends - 1) // max(most, 1)
+        of_shard = (ends - 1) // most
         for number, members in enumerate(np.split(order, np.flatnonzero(np.diff(of_shard)) + 1)):
-            if len(members) > MOST_ROWS:
-                raise UserError(
-                    f"shard_megabytes={shard_megabytes:g}: gives {len(members)} segments per shard; lower it"
-                )
             plans.append(Plan(f"{split}-{number:05}.parquet", [spans[index] for index in members], sample_rate))
     return plans
 
 
-def bare(channel: Channel) -> Channel:
-    """A channel without its blocks, which writing shards has no use for."""
-    return channel._replace(active=NO_BLOCKS, events=NO_BLOCKS)
-
-
-def cut(channel: Channel, sample_rate: int, seconds: float, pause: float, shortest: float) -> Iterator[tuple[int, int]]:
+def cut(channel: Channel, sample_rate: int, settings: Settings) -> Iterator[tuple[int, int]]:
     """First sample, and length at another rate, of the active spans of a channel.
+
+    Silences longer than `settings.pause` are left out but for half of it at either side.
 
     Args:
         channel: what to cut.
         sample_rate: Hz, of the segments.
-        seconds: of a segment, at most.
-        pause: seconds of silence that stay; longer ones are left out but for half of it at either side.
-        shortest: seconds of a segment.
+        settings: `seconds`, `pause` and `shortest`.
     """
     rate = channel.sample_rate
-    margin = round(pause / 2 * rate)
+    margin = round(settings.pause / 2 * rate)
     breaks = np.flatnonzero(np.diff(channel.active) * channel.block > 2 * margin + channel.block) + 1
     for run in np.split(channel.active, breaks):
         start = max(channel.first, int(run[0]) * channel.block - margin)
         end = min(channel.end, int(run[-1] + 1) * channel.block + margin)
-        count = max(1, -(-(end - start) // round(seconds * rate)))
+        count = max(1, -(-(end - start) // round(settings.seconds * rate)))
         edges = np.linspace(start, end, count + 1).round().astype(int)
         for first, last in pairwise(edges):
-            if last - first >= shortest * rate:
+            if last - first >= settings.shortest * rate:
                 yield int(first), int(last - first) * rounded_rate(sample_rate) // rounded_rate(rate)
 
 
@@ -244,48 +212,27 @@ def write_shards(storage: Storage, plans: Sequence[Plan]) -> list[Shard]:
     Raises:
         UserError: a recording cannot be read any more, or the output cannot be written.
     """
-    known = known_shards(storage, plans)
-    done = {plan.name: known[plan.name] for plan in plans if is_done(storage, plan, known)}
-    waiting = [plan for plan in plans if plan.name not in done]
-    if waiting:
-        storage.remove(CATALOGUE)  # of what was there before
-        with (
-            side_by_side(partial(write_shard, storage), waiting) as shards,
-            ProgressBar("Packing", len(waiting), aside=True) as progress,
-        ):
-            for _, shard in shards:
-                done[shard.name] = shard
-                progress.advance()
-    for name in known.keys() - {plan.name for plan in plans}:
+    try:
+        known = {shard.name: shard for shard in read_catalogue(storage).shards}
+    except UserError:  # there is none, or it is written again
+        known = {}
+    if {shard.name: shard.plan for shard in known.values()} != {plan.name: plan.digest for plan in plans}:
+        storage.remove(CATALOGUE)  # of other shards
+    done = {}
+    with (
+        side_by_side(partial(write_shard, storage), plans) as shards,
+        ProgressBar("Packing", len(plans), aside=True) as progress,
+    ):
+        for _, shard in shards:
+            done[shard.name] = shard
+            progress.advance()
+    for name in known.keys() - done.keys():
         storage.remove(name)
     return [done[plan.name] for plan in plans]
 
 
-def known_shards(storage: Storage, plans: Sequence[Plan]) -> dict[str, Shard]:
-    """Shards that the output lists: in its catalogue, or in their sidecars where there is none yet."""
-    try:
-        if storage.size(CATALOGUE) is not None:
-            return {shard.name: shard for shard in read_catalogue(storage, MOST_MEGABYTES).shards}
-    except UserError:  # damaged: it is written again
-        pass
-    known = {}
-    for plan in plans:
-        name = Path(plan.name).with_suffix(".json").name
-        try:
-            known[plan.name] = Shard.model_validate_json(storage.read(name, 10**8))
-        except (OSError, ValidationError):
-            continue
-    return known
-
-
-def is_done(storage: Storage, plan: Plan, known: dict[str, Shard]) -> bool:
-    """Whether a shard is there, and made as planned."""
-    shard = known.get(plan.name)
-    return shard is not None and shard.plan == plan.digest and storage.size(plan.name) == shard.bytes
-
-
 def write_shard(storage: Storage, plan: Plan) -> Shard:
-    """Write a shard, and beside it that it is whole; in a process of its own.
+    """Write a shard, unless it is there; in a process of its own.
 
     Raises:
         UserError: a recording cannot be read any more, or the output cannot be written.
@@ -293,31 +240,37 @@ def write_shard(storage: Storage, plan: Plan) -> Shard:
     from pyarrow import Table
     from pyarrow.parquet import ParquetWriter
 
-    columns = schema(plan.sample_rate)
+    if not is_there(storage, plan):
+        columns = schema(plan.sample_rate, plan.digest)
+        # Nothing is compressed twice; a row can be read without the others.
+        options = {"compression": "NONE", "use_dictionary": False, "write_statistics": False}
+        with (
+            storage.writing(plan.name) as path,
+            ParquetWriter(path, columns, write_page_checksum=True, **options) as writer,
+        ):
+            for span in plan.spans:
+                writer.write_table(Table.from_pylist([row_of(span, plan.sample_rate)], columns))
+    return Shard(
+        name=plan.name,
+        bytes=storage.size(plan.name) or 0,
+        plan=plan.digest,
+        seconds=sum(span.length for span in plan.spans) / plan.sample_rate,
+        recordings=[span.number for span in plan.spans],
+    )
+
+
+def is_there(storage: Storage, plan: Plan) -> bool:
+    """Whether a shard is made as planned, by its metadata, which are its end."""
+    from pyarrow import ArrowException
+    from pyarrow.parquet import read_schema
+
+    if storage.size(plan.name) is None:
+        return False
     try:
-        with storage.writing(plan.name) as path:
-            # Nothing is compressed twice, and a row can be read without the others.
-            with ParquetWriter(
-                path, columns, compression="NONE", use_dictionary=False, write_statistics=False
-            ) as writer:
-                for span in plan.spans:
-                    writer.write_table(Table.from_pylist([row_of(span, plan.sample_rate)], columns))
-            with path.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            size = path.stat().st_size
-        shard = Shard(
-            name=plan.name,
-            bytes=size,
-            sha256=digest,
-            plan=plan.digest,
-            seconds=sum(span.length for span in plan.spans) / plan.sample_rate,
-            recordings=[span.number for span in plan.spans],
-        )
-        with storage.writing(shard.sidecar) as path:
-            path.write_text(shard.model_dump_json())
-    except OSError as error:
-        raise unwritable(storage, plan.name, error) from error
-    return shard
+        about = read_schema(storage.path(plan.name), filesystem=storage.files).metadata
+    except (ArrowException, OSError):  # none of ours, or cut off
+        return False
+    return about is not None and about.get(PLAN) == plan.digest.encode()
 
 
 def row_of(span: Span, sample_rate: int) -> dict[str, object]:
@@ -345,26 +298,3 @@ def row_of(span: Span, sample_rate: int) -> dict[str, object]:
         "seconds": len(samples) / sample_rate,
         "rms": channel.rms * gain,
     }
-
-
-def write_catalogue(storage: Storage, catalogue: Catalogue) -> None:
-    """Write the catalogue, and remove the sidecars of the shards.
-
-    Raises:
-        UserError: the output cannot be written.
-    """
-    try:
-        with storage.writing(CATALOGUE) as path:
-            path.write_text(catalogue.model_dump_json() + "\n")
-        for shard in catalogue.shards:
-            storage.remove(shard.sidecar)
-    except OSError as error:
-        raise unwritable(storage, CATALOGUE, error) from error
-
-
-def unwritable(storage: Storage, name: str, error: OSError) -> UserError:
-    """The error where a file cannot be written."""
-    why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
-    return UserError(
-        f"{storage.path(name)}: cannot be written ({why}); fix that, then run the same command again to resume"
-    )

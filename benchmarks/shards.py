@@ -26,9 +26,10 @@ import numpy as np
 import soundfile
 import torch
 from harness import Row, Spread, in_turns, medians, run, short
+from hydra.utils import instantiate
 from pyarrow.fs import FileSystem
 
-from mixit_lightning.config import build, load_config, load_described
+from mixit_lightning.config import build, compose_settings, load_config
 from mixit_lightning.data import MixtureDataModule
 from mixit_lightning.memory import keep_freed_memory
 from mixit_lightning.training.train import build_module
@@ -75,7 +76,7 @@ def packed(data: Path, output: str, index: Path) -> float:
     """Pack with the default settings; gives the seconds that it took."""
     words = [f"data={data}", f"output='{output}'", f"index={index}", f"sample_rate={RATE}"]
     start = time.perf_counter()
-    build(load_described("shard", words), "shard")
+    instantiate(compose_settings("shard", words))
     return time.perf_counter() - start
 
 

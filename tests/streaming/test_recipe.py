@@ -146,8 +146,7 @@ def test_the_doctor_finds_damaged_shards(packed, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["problems"] == {}
     path = folder / "valid-00000.parquet"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(SystemExit, match="1"):
-        main(words)
+    assert main(words) == 1
     assert f"error: {path}: it cannot be read" in capsys.readouterr().out
 
 

@@ -34,7 +34,16 @@ def listen(
     except (OSError, OverflowError) as error:
         raise UserError(f"host={host} port={port}: nothing can be served there ({error}); give others") from error
     # Silent outputs are kept, so that the page has a player for each from the beginning.
-    separator, settings = prepare(checkpoint, window, overlap, channels, "keep", 0.0, "lossless", device)
+    separator, settings = prepare(
+        checkpoint,
+        window=window,
+        overlap=overlap,
+        channels=channels,
+        silent="keep",
+        silent_below=0.0,
+        format="lossless",
+        device=device,
+    )
     with TemporaryDirectory(prefix="mixit-listen-") as temporary:  # which nobody else on this machine can read
         folder = Path(temporary).resolve()
         os.environ["GRADIO_TEMP_DIR"] = str(folder / "served")

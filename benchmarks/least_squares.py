@@ -16,7 +16,7 @@ from mixit_lightning.config import build, load_config
 from mixit_lightning.objectives import mixit
 from mixit_lightning.run import provenance
 from mixit_lightning.training.checkpoints import load_checkpoint
-from mixit_lightning.training.train import build_module
+from mixit_lightning.training.parts import build_module
 
 
 @torch.inference_mode()

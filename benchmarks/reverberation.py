@@ -25,7 +25,7 @@ import torch
 from mixit_lightning.config import build, load_config
 from mixit_lightning.rooms import make_bank
 from mixit_lightning.run import commit, hardware
-from mixit_lightning.training.train import build_module
+from mixit_lightning.training.parts import build_module
 
 RATE, SECONDS, DRAWN = 8000, 4.0, 300
 

@@ -32,7 +32,7 @@ from pyarrow.fs import FileSystem
 from mixit_lightning.config import build, compose_settings, load_config
 from mixit_lightning.data import MixtureDataModule
 from mixit_lightning.memory import keep_freed_memory
-from mixit_lightning.training.train import build_module
+from mixit_lightning.training.parts import build_module
 
 RATE, BATCH, SECONDS = 16000, 8, 3.0
 

@@ -23,7 +23,7 @@ from harness import Row, Spread, in_turns, medians, run
 
 from mixit_lightning.cli import SPINS
 from mixit_lightning.config import build, load_config
-from mixit_lightning.training.train import build_module
+from mixit_lightning.training.parts import build_module
 
 SPAWN = multiprocessing.get_context("spawn")
 OURS = "two thousand"

@@ -30,15 +30,15 @@ if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
 
 def train(settings: "DictConfig") -> float | None:
     """Train, evaluate the best checkpoint, write the report; if stopped, run it again to resume."""
-    from .training.evaluate import evaluate
-    from .training.train import train
-    from .training.wandb_logger import dashboard_of
+    from .training.evaluate import test
+    from .training.parts import parts_of
+    from .training.train import fit
 
     with run_of("train", settings) as config:
         check_separate_into(config)
-        with dashboard_of(config):
-            train(config)
-            evaluate(config)
+        with parts_of(config) as parts:
+            fit(parts)
+            test(parts)
         return finish_run(config, separate=True)
 
 

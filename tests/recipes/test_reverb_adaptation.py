@@ -11,7 +11,8 @@ from mixit_lightning.cli import main
 from mixit_lightning.config import build, load_config
 from mixit_lightning.data.batches import TrainingDataset, TrainingSampler
 from mixit_lightning.objectives import mixit, pit
-from mixit_lightning.training.train import build_module, train
+from mixit_lightning.training.parts import build_module
+from mixit_lightning.training.train import train
 
 SMALL = ["separator.bottleneck=8", "separator.conv_channels=16", "separator.repeats=1"]
 SMALL += ["separator.dilations_per_repeat=2", "datamodule.duration=0.5", "trainer.accelerator=cpu"]

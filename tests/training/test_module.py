@@ -10,8 +10,8 @@ from mixit_lightning.errors import UserError
 from mixit_lightning.metrics import momi, separation_scores
 from mixit_lightning.objectives import Objective, mixit, pit
 from mixit_lightning.training.module import SeparationModule
+from mixit_lightning.training.parts import build_module
 from mixit_lightning.training.schedules import cosine, halving
-from mixit_lightning.training.train import build_module
 
 
 def linear_module(labelled_share=0.5):

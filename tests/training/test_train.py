@@ -22,7 +22,8 @@ from mixit_lightning.inference import Separator
 from mixit_lightning.training.checkpoints import AtomicCheckpointIO, load_checkpoint
 from mixit_lightning.training.csv_logger import CurvesLogger
 from mixit_lightning.training.evaluate import evaluate
-from mixit_lightning.training.train import build_trainer, parts_of, train
+from mixit_lightning.training.train import train
+from mixit_lightning.training.trainers import build_all, build_trainer
 
 from .conftest import TINY
 
@@ -268,7 +269,7 @@ def test_parts_that_a_user_gives_the_trainer_come_beside_our_own(tiny, tmp_path)
     names = [type(part).__name__ for part in trainer.callbacks]
     assert {"EarlyStopping", "EpochLines", "Stopping", "Timer"} <= set(names) and "LastCheckpoint" in names
     assert [type(part).__name__ for part in trainer.loggers] == ["CurvesLogger", "CSVLogger"]
-    assert [type(part).__name__ for part in parts_of(tiny(f"+trainer.plugins={io}").settings, "trainer.plugins")] == [
+    assert [type(part).__name__ for part in build_all(tiny(f"+trainer.plugins={io}").settings, "trainer.plugins")] == [
         "AsyncCheckpointIO"
     ]
 

@@ -10,12 +10,11 @@ from typing import Any
 import lightning
 import pandas as pd
 import torch
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from .. import processes
 from ..audio.writing import write
-from ..config import Config, build
+from ..config import Config
 from ..data import MixtureDataModule
 from ..files import replacing, written
 from ..metrics import MoMi, Scoring
@@ -23,8 +22,8 @@ from ..records import read_training
 from ..run import RESULTS, TRAINING_RECORD, check_results, provenance
 from .checkpoints import load_checkpoint
 from .module import SeparationModule
-from .train import build_module
-from .wandb_logger import dashboard_of
+from .parts import Parts, parts_of
+from .trainers import test_trainer
 
 
 def evaluate(config: Config) -> Path:
@@ -33,25 +32,29 @@ def evaluate(config: Config) -> Path:
     Raises:
         UserError: no checkpoint, one of another network, or bad recordings.
     """
-    with dashboard_of(config) as dashboard:
-        write_results(config)
-        if dashboard is not None:
-            dashboard.show_results()
+    with parts_of(config) as parts:
+        test(parts)
     return config.folder
 
 
-def write_results(config: Config) -> None:
+def test(parts: Parts) -> None:
+    """Test the parts of a run with its best checkpoint or the one that the config names, as `evaluate` does."""
+    with torch.compiler.set_stance("force_eager"):  # test mixtures differ in length
+        write_results(parts)
+    if parts.dashboard is not None:
+        parts.dashboard.show_results()
+
+
+def write_results(parts: Parts) -> None:
     """Write what `evaluate` says."""
+    config, datamodule, module, _ = parts
     settings = config.settings
     start = time.monotonic()
     check_results(config.folder)
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
-    datamodule: MixtureDataModule = build(settings, "datamodule")
-    datamodule.setup()
     checkpoint = Path(settings.checkpoint or config.folder / "checkpoints" / "best.ckpt")
     own = checkpoint.resolve().is_relative_to(config.folder.resolve())
     state = load_checkpoint(checkpoint)
-    module = build_module(settings)
     module.load_weights(state["state_dict"], checkpoint)
     trainer = test_trainer(settings)
     domains = datamodule.domains()
@@ -96,21 +99,6 @@ def write_results(config: Config) -> None:
         record["note"] = settings.note
     with replacing(config.folder / RESULTS) as partial:
         partial.write_text(json.dumps(record, indent=2) + "\n")
-
-
-def test_trainer(settings: DictConfig) -> lightning.Trainer:
-    """A Trainer that tests as the config trains, in as many processes, and in single precision."""
-    names = ("accelerator", "devices", "num_nodes", "strategy", "enable_progress_bar", "use_distributed_sampler")
-    described = {name: settings.trainer[name] for name in ("_target_", *names) if name in settings.trainer}
-    return build(
-        OmegaConf.create({"trainer": described}),
-        "trainer",
-        precision="32-true",
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        plugins=processes.environment(),
-    )
 
 
 def selection_rule(scoring: Scoring, settings: Any, checkpoint: Path, measured: Iterable[str]) -> str:

@@ -6,57 +6,52 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from hydra.errors import InstantiationException
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from .. import processes
-from ..config import PLACES, Config, build, first_line
-from ..data import MixtureDataModule
+from ..config import PLACES, Config, first_line
 from ..data.batches import TrainingSampler
 from ..data.inventory import Inventory, examine_names
 from ..errors import UserError
 from ..files import replacing
 from ..interrupts import REQUEST, Stopped
 from ..memory import keep_freed_memory
-from ..run import TRAINING_RECORD, digest_of_run, open_run, portable, provenance
-from .checkpoints import LAST, PREVIOUS, AtomicCheckpointIO, load_checkpoint, newest_checkpoint
-from .compilation import Compilation
+from ..run import TRAINING_RECORD, digest_of_run, open_run, provenance
+from .checkpoints import LAST, PREVIOUS, load_checkpoint, newest_checkpoint
 from .csv_logger import CurvesLogger
 from .faults import explaining
 from .module import SeparationModule
-from .progress import EpochLines
-from .stopping import Stopping
-from .wandb_logger import Dashboard, dashboard_of, has_dashboard
+from .parts import Parts, parts_of
+from .trainers import build_all, build_trainer
+from .wandb_logger import has_dashboard
 
 
 def train(config: Config) -> Path:
     """Train, or resume a run that was stopped, and return the run's folder.
 
-    What is drawn depends on seed and step alone, and a checkpoint stands at the end of every epoch, so that a run that
-    was killed ends with the weights of one that was not. One that was asked to stop saves the step that it came to.
-
     Raises:
         UserError: bad input; nothing has been written if it shows before the first step.
         Stopped: a scheduler asked for it.
     """
-    with dashboard_of(config) as dashboard:
-        return fit(config, dashboard)
+    with parts_of(config) as parts:
+        fit(parts)
+    return config.folder
 
 
-def fit(config: Config, dashboard: Dashboard | None) -> Path:
-    """Train, and let the dashboard, if there is one, follow the run's curves."""
+def fit(parts: Parts) -> None:
+    """Train the parts of a run, as `train` does.
+
+    What is drawn depends on seed and step alone, and a checkpoint stands at the end of every epoch, so that a run that
+    was killed ends with the weights of one that was not. One that was asked to stop saves the step that it came to.
+    """
     keep_freed_memory()
+    config, datamodule, module, dashboard = parts
     settings = config.settings
     origin = provenance()  # of the code that runs now, whatever is committed until it ends
-    lightning.seed_everything(settings.seed, workers=True, verbose=False)
-    datamodule: MixtureDataModule = build(settings, "datamodule")
-    datamodule.setup()
     for inventory in datamodule.inventories():
         consult(inventory)
-    module = build_module(settings)
     check_accumulation(settings, datamodule.steps_per_epoch)
     checkpoints = config.folder / "checkpoints"
     last = newest_checkpoint(checkpoints)
@@ -69,14 +64,14 @@ def fit(config: Config, dashboard: Dashboard | None) -> Path:
         dashboard.curves = curves
         loggers.append(dashboard)
     elif not has_dashboard(config):  # whose first process speaks for all
-        loggers += parts_of(settings, "logger")
+        loggers += build_all(settings, "logger")
     trainer = build_trainer(config, loggers, origin)
     datamodule.check_processes(trainer.world_size)
     if processes.rank() == 0:
         open_run(config.folder, config.plain())
     if last is not None and (config.folder / TRAINING_RECORD).exists():
         print(f"{config.folder}: this run is finished; move the folder away to train it again")
-        return config.folder
+        return
     if last is not None and last.name == PREVIOUS and processes.rank() == 0:
         set_aside(checkpoints / LAST)  # or the next checkpoint would take the name of the only good one to it
     steps = load_checkpoint(last).get("global_step", 0) if last is not None else 0
@@ -99,7 +94,6 @@ def fit(config: Config, dashboard: Dashboard | None) -> Path:
         write_record(config, datamodule.training_sampler(), trainer, module, curves, origin)
     if processes.any_of(REQUEST.number is not None, trainer.strategy.root_device):  # too late for a step to be saved
         raise Stopped(REQUEST.number)
-    return config.folder
 
 
 def check_accumulation(settings: DictConfig, epoch: int) -> None:
@@ -168,88 +162,3 @@ def consult(inventory: Inventory) -> None:
             f"{first.file}: {first.message}; {first.cure} ({len(findings)} findings; `mixit doctor` with the same "
             "settings lists them)"
         )
-
-
-def build_module(settings: DictConfig) -> SeparationModule:
-    """Separator, objective, scoring and optimizer of a config.
-
-    Raises:
-        UserError: one refuses its settings, or the objective the number of outputs.
-    """
-    objective = build(settings, "objective")
-    try:
-        objective.check_outputs(settings.num_outputs)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    return SeparationModule(
-        separator=build(settings, "separator"),
-        objective=objective,
-        scoring=build(settings, "scoring"),
-        optimizer=build(settings, "optimizer"),
-        schedule=build(settings, "schedule"),
-    )
-
-
-class LastCheckpoint(ModelCheckpoint):
-    """The checkpoint of every epoch, under a key of its own, so that a user's ModelCheckpoint can be beside it."""
-
-    @property
-    def state_key(self) -> str:
-        """What its state is called in checkpoints."""
-        return type(self).__qualname__
-
-
-def build_trainer(config: Config, loggers: list[Logger], origin: dict[str, Any]) -> lightning.Trainer:
-    """The Trainer of a config, with the run's checkpoints, which say what trained them, and loggers."""
-    settings = config.settings
-    folder = config.folder / "checkpoints"
-    every_epoch: dict[str, Any] = {
-        "dirpath": folder,
-        "save_on_train_epoch_end": True,
-        "enable_version_counter": False,
-    }
-    best = ModelCheckpoint(
-        filename="best",
-        monitor=settings.selection,
-        mode="min" if settings.selection.endswith("loss") else "max",
-        **every_epoch,
-    )
-    last = LastCheckpoint(filename=Path(LAST).stem, **every_epoch)  # best's own one is written where it is best only
-    described = settings.trainer.copy()
-    checkpoints = AtomicCheckpointIO({"settings": portable(config.plain(), PLACES), "provenance": origin})
-    options: dict[str, Any] = {
-        "callbacks": [best, last, EpochLines(), Stopping(folder / LAST)],
-        "logger": loggers,
-        "plugins": [checkpoints, *processes.environment()],
-    }
-    options["callbacks"] += [*([Compilation()] if settings.compile else []), *parts_of(settings, "callbacks")]
-    for name in ("callbacks", "logger", "plugins"):
-        options[name] += parts_of(settings, f"trainer.{name}")
-        described.pop(name, None)
-    try:
-        return build(OmegaConf.create({"trainer": described}), "trainer", **options)
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, RuntimeError | MisconfigurationException):  # two parts do not go together
-            raise UserError(f"trainer: {first_line(cause)}") from error
-        raise
-
-
-def parts_of(settings: DictConfig, key: str) -> list[Any]:
-    """What settings give the Trainer of a kind, beside our own: one part, or a list or group of them.
-
-    Raises:
-        UserError: one refuses its settings, or is none.
-    """
-    described = OmegaConf.select(settings, key)
-    if described is None or isinstance(described, bool):
-        return []
-    if OmegaConf.is_list(described):
-        parts = list(described)
-    elif OmegaConf.is_dict(described) and "_target_" not in described:
-        parts = list(described.values())
-    else:
-        parts = [described]
-    if not all(OmegaConf.is_dict(part) and "_target_" in part for part in parts):
-        raise UserError(f"{key}={described}: must be one or more parts with a _target_ each")
-    return [build(OmegaConf.create({key: part}), key) for part in parts]

@@ -166,24 +166,18 @@ class Dashboard(WandbLogger):
         self._experiment = None
 
 
-_open: list[Dashboard] = []
-
-
 @contextmanager
 def dashboard_of(config: Config) -> Iterator[Dashboard | None]:
-    """The dashboard of a config, None without one; its W&B run ends with the outermost of nested blocks.
+    """The dashboard of a config, None without one; its W&B run ends with the block.
 
     Raises:
         UserError: W&B does not know us; before anything was written.
     """
     if not has_dashboard(config) or rank():  # the first process speaks for all
         yield None
-    elif _open:
-        yield _open[-1]
     else:
         dashboard: Dashboard = build(config.settings, "logger")
         dashboard.config = wandb_config(config)
-        _open.append(dashboard)
         code = 1
         try:
             yield dashboard
@@ -198,7 +192,6 @@ def dashboard_of(config: Config) -> Iterator[Dashboard | None]:
             code = 128 + signal.SIGINT
             raise
         finally:
-            _open.pop()
             dashboard.finish(code)
 
 

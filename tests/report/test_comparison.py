@@ -64,7 +64,7 @@ def test_differences_are_paired_by_name(values, tmp_path):
 def test_every_domain_is_compared_apart_and_written(values, tmp_path):
     one = make_run(tmp_path / "a" / "run", values, domains=("reverberant", "anechoic"))
     other = make_run(tmp_path / "b" / "run", values - 1, domains=("anechoic", "reverberant", "more"))
-    assert main(["compare", f"PIT|p=10 %={one}", f"MixIT={other}", f"output={tmp_path / 'out'}"]) == 0
+    assert main(["compare", f"names={one},{other}", "labels=PIT|p=10 %,MixIT", f"output={tmp_path / 'out'}"]) == 0
     table = pd.read_csv(tmp_path / "out" / "comparison.csv")
     assert table["domain"].tolist() == ["reverberant", "reverberant", "anechoic", "anechoic"]
     assert table["run"].tolist() == ["PIT|p=10 %", "MixIT"] * 2
@@ -118,31 +118,33 @@ def test_what_cannot_be_compared(values, tmp_path, capsys):
     apart = make_run(tmp_path / "apart", values, domains=("reverberant",))
     with pytest.raises(UserError, match=r"one/examples.csv: not tested in the domain reverberant"):
         compare([("apart", apart), ("one", one)], tmp_path)
-    assert main(["compare", str(one), str(tmp_path / "none")]) == 1
+    assert main(["compare", f"names={one},{tmp_path / 'none'}"]) == 1
     assert "none/results.json" in capsys.readouterr().err
     nothing = make_run(tmp_path / "nothing", np.full(COUNT, np.nan))
-    assert main(["compare", str(nothing), str(one)]) == 1
+    assert main(["compare", f"names={nothing},{one}"]) == 1
     assert "si_snri applies to no example of it" in capsys.readouterr().err
-    assert main(["compare", str(one), str(one), "measure=pesq"]) == 1
+    assert main(["compare", f"names={one},{one}", "measure=pesq"]) == 1
     assert "has no column pesq" in capsys.readouterr().err
-    assert main(["compare", str(one)]) == 1
-    assert "give two or more runs" in capsys.readouterr().err
+    assert main(["compare", f"names={one}"]) == 1
+    assert "names=" in capsys.readouterr().err
+    assert main(["compare", f"names={one},{one}", "labels=a"]) == 1
+    assert "labels" in capsys.readouterr().err
     assert not (tmp_path / "comparison.md").exists()
 
 
 def test_runs_are_found_by_name_and_the_page_lies_beside_them(tmp_path, monkeypatch, capsys):
     make_runs(tmp_path / "runs" / "wsj0-2mix")
     monkeypatch.chdir(tmp_path)
-    assert main(["compare", "recipe=wsj0-2mix", "run0", "PIT=run1", "runs/wsj0-2mix/run2"]) == 0
+    assert main(["compare", "recipe=wsj0-2mix", "names=run0,run1,runs/wsj0-2mix/run2", "labels=run0,PIT,run2"]) == 0
     folder = tmp_path / "runs" / "wsj0-2mix" / "comparison"
     assert "look and listen: runs/wsj0-2mix/comparison/comparison.html" in capsys.readouterr().out
     assert pd.read_csv(folder / "comparison.csv")["run"].tolist() == ["run0", "PIT", "run2"]
     (tmp_path / "run1").mkdir()  # a folder comes before a name
-    assert main(["compare", "recipe=wsj0-2mix", "run0", "run1"]) == 1
+    assert main(["compare", "recipe=wsj0-2mix", "names=run0,run1"]) == 1
     assert "run1/results.json" in capsys.readouterr().err
-    assert main(["compare", "recipe=wsj0-2mix", "run0", "run22"]) == 1
+    assert main(["compare", "recipe=wsj0-2mix", "names=run0,run22"]) == 1
     assert "run22: no such folder, and no run of runs/wsj0-2mix; did you mean run2?" in capsys.readouterr().err
-    assert main(["compare", "run0", "run22"]) == 1
+    assert main(["compare", "names=run0,run22"]) == 1
     assert "run0: no such folder, and no run of runs/synthetic; there are no finished runs" in capsys.readouterr().err
-    assert main(["compare", "recipe=wsj0-2mix", "run0", "run2", "output=here", f"runs={tmp_path / 'runs'}"]) == 0
+    assert main(["compare", "recipe=wsj0-2mix", "names=run0,run2", "output=here", f"runs={tmp_path / 'runs'}"]) == 0
     assert (tmp_path / "here" / "comparison.html").is_file()

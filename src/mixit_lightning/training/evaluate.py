@@ -39,8 +39,7 @@ def evaluate(config: Config) -> Path:
 
 def test(parts: Parts) -> None:
     """Test the parts of a run with its best checkpoint or the one that the config names, as `evaluate` does."""
-    with torch.compiler.set_stance("force_eager"):  # test mixtures differ in length
-        write_results(parts)
+    write_results(parts)
     if parts.dashboard is not None:
         parts.dashboard.show_results()
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from lightning.pytorch.loops.fit_loop import _FitLoop
 
 from mixit_lightning.cli import main
 from mixit_lightning.config import load_config
@@ -42,13 +41,16 @@ def test_during_the_last_validation_it_stops_before_the_evaluation(words, monkey
     assert (folder / "results.json").is_file()
 
 
-def test_before_the_first_step_it_is_our_handler_that_hears_of_it(words, monkeypatch, capsys):
-    """Lightning's, set just before, would meet the other processes in the middle of anything."""
+def test_in_training_it_is_our_handler_that_hears_of_it(words, monkeypatch):
+    """Lightning's would meet the other processes in the middle of anything."""
     handlers = []
-    set_up = _FitLoop.setup_data
-    monkeypatch.setattr(
-        _FitLoop, "setup_data", lambda loop: (handlers.append(signal.getsignal(signal.SIGTERM)), set_up(loop))
-    )
+    step = SeparationModule.training_step
+
+    def seen(module, *batch):
+        handlers.append(signal.getsignal(signal.SIGTERM))
+        return step(module, *batch)
+
+    monkeypatch.setattr(SeparationModule, "training_step", seen)
     assert main(["train", *words]) == 0
     assert {handler.__qualname__ for handler in handlers} == {"StopRequest.note"}
 

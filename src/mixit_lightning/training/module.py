@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..metrics import MoMi, Scoring, SeparationScoring, momi
 from ..objectives import Objective
 from ..processes import gathered, summed
-from .test_table import TestTable
+from .score_table import ScoreTable
 
 
 class SeparationModule(lightning.LightningModule):
@@ -56,7 +56,7 @@ class SeparationModule(lightning.LightningModule):
             {name: MeanMetric(nan_strategy=torch.inf) for name in ("pit_loss", "mixit_loss")}
         )
         self.names: list[str] = []
-        self.test_table: TestTable
+        self.score_table: ScoreTable
         self.test_results: tuple[pd.DataFrame, dict[str, float | None]]
         """Of the last test: one row per mixture, and the metrics."""
 
@@ -184,7 +184,7 @@ class SeparationModule(lightning.LightningModule):
 
     def on_test_start(self) -> None:
         """Begin a table."""
-        self.test_table = TestTable(self.scoring, self.device)
+        self.score_table = ScoreTable(self.scoring, self.device)
 
     def test_step(self, batch: EvaluationBatch, batch_number: int) -> None:
         """Score outputs for mixtures by their references, and for mixtures of mixtures by the mixtures."""
@@ -193,11 +193,11 @@ class SeparationModule(lightning.LightningModule):
             mixtures = torch.cat([batch.mixtures[:, None], batch.partners], dim=1)
             momis = momi(self.separator(mixtures.sum(1)), mixtures, self.objective.admissible, self.objective.search)
         scores = self.scoring.scores(self.separator(batch.mixtures), batch.references, batch.mixtures, final=True)
-        self.test_table.add(batch.names, scores, momis)
+        self.score_table.add(batch.names, scores, momis)
 
     def on_test_epoch_end(self) -> None:
         """Log the metrics that apply; `test_results` has one row per mixture as well."""
-        self.test_results = self.test_table.results()
+        self.test_results = self.score_table.results()
         metrics = self.test_results[1]
         self.log_dict({f"test/{name}": value for name, value in metrics.items() if value is not None})
 

@@ -1,5 +1,7 @@
 """Ends training when it is asked to, with a checkpoint of the step that it has come to."""
 
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +23,35 @@ class Stopping(Callback):
 
     def __init__(self, checkpoint: Path) -> None:
         self.checkpoint = checkpoint
+        self.saved = False
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Keep Lightning from taking SIGTERM next: it would wait for the other processes in the middle of anything."""
-        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+        """Remember who listens to SIGTERM."""
+        self.handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Have Lightning not listen: it would wait for the other processes in the middle of anything."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.handler)
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and stop between two steps."""
+        """Save between two steps."""
         between = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 and not trainer.is_last_batch
         if (
             between
             and trainer.global_step != trainer.max_steps
             and any_of(REQUEST.number is not None, pl_module.device)
         ):
-            trainer._logger_connector.update_train_step_metrics()  # as Lightning does after this, for the curves
             trainer.save_checkpoint(self.checkpoint)
+            self.saved = True
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop after the step was saved, and Lightning has logged it."""
+        if self.saved:
             raise Stopped(REQUEST.number)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

@@ -84,8 +84,6 @@ def fit(parts: Parts) -> None:
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         if last is None or trainer.global_step > steps:
             raise
-        if trainer._checkpoint_connector._loaded_checkpoint:  # for as long as its contents are taken over
-            raise UserError(f"{last}: no run can resume from it ({first_line(error)}); move it away") from error
         raise UserError(
             f"{last}: training did not resume from it ({first_line(error)}); use the settings and the number of "
             "processes that it was saved with; if that fails too, it may be damaged: move it away"

@@ -65,6 +65,10 @@ class Dashboard(WandbLogger):
     ) -> None:
         super().__init__(name=name, save_dir=save_dir, offline=offline, project=project, group=group, entity=entity)
         self.folder = Path(save_dir)
+        self.where = {"project": project, "entity": entity}
+        self.group, self.run_name = group, name
+        self.offline = offline
+        self.run: Run | None = None
         self.config: dict[str, Any] = {}
         self.curves: CurvesLogger | None = None
         self.first_step = 0
@@ -74,15 +78,15 @@ class Dashboard(WandbLogger):
     @rank_zero_experiment
     def experiment(self) -> Any:
         """The W&B run, which this starts or resumes, and brings up to what the folder's curves hold."""
-        if self._experiment is None:
-            self._experiment = self.start()
-        return self._experiment
+        if self.run is None:
+            self.start()
+        return self.run
 
-    def start(self) -> "Run":
+    def start(self) -> None:
         """Start or resume the W&B run."""
         import wandb
 
-        where: dict[str, Any] = {key: self._wandb_init[key] for key in ("project", "entity")}
+        where: dict[str, Any] = dict(self.where)
         if "WANDB_SWEEP_ID" in os.environ:  # the agent says where
             where = {}
         elif (self.folder / RUN_ID).exists():
@@ -90,12 +94,12 @@ class Dashboard(WandbLogger):
         try:
             run = wandb.init(
                 **where,
-                group=self._wandb_init["group"],
-                name=self._wandb_init["name"],
-                dir=self._save_dir,
+                group=self.group,
+                name=self.run_name,
+                dir=self.save_dir,
                 config=self.config,
                 resume="allow",
-                mode="offline" if self._offline else None,
+                mode="offline" if self.offline else None,
             )
         except wandb.errors.Error as error:
             raise UserError(f"logger=wandb: {str(error).splitlines()[0]}; {OTHERWISE}") from error
@@ -106,9 +110,8 @@ class Dashboard(WandbLogger):
         for part in CURVES:
             run.define_metric(f"{part}/*", step_metric=STEP)
         self.first_step = run.starting_step  # 0 offline, where every session's files hold the whole run
-        self._experiment = run
+        self.run = run
         self.catch_up()
-        return run
 
     def catch_up(self) -> None:
         """Send what metrics.csv has and W&B has not: what a kill took, or was logged without W&B."""
@@ -158,12 +161,12 @@ class Dashboard(WandbLogger):
     @rank_zero_only
     def finish(self, exit_code: int) -> None:
         """End the W&B run, if it was started, and wait until everything has been sent."""
-        if self._experiment is None:
+        if self.run is None:
             return
         if exit_code == 0:
             self.send_row()
-        self._experiment.finish(exit_code=exit_code)
-        self._experiment = None
+        self.run.finish(exit_code=exit_code)
+        self.run = None
 
 
 @contextmanager

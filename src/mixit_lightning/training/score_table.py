@@ -11,15 +11,13 @@ from .. import processes
 from ..metrics import MoMi, Scoring
 
 
-class TestTable:
+class ScoreTable:
     """Scores of test mixtures, batch by batch; several processes take turns at the batches.
 
     Args:
         scoring: how outputs are compared with references.
         device: where the batches are.
     """
-
-    __test__ = False  # pytest takes it for tests otherwise
 
     def __init__(self, scoring: Scoring, device: torch.device) -> None:
         self.metrics = {name: metric.to(device) for name, metric in scoring.metrics().items()}

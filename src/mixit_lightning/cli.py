@@ -357,9 +357,10 @@ def run_hydra(command: str, words: Sequence[str]) -> None:
         UserError: a mistake, explained.
     """
     import hydra
+    from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
-    from .config import CONF, as_typed, compose_settings, resolving
+    from .config import CONF, as_typed, compose_settings, first_line, resolving
 
     if not (CONF / "train.yaml").is_file():
         raise UserError(f"{CONF}: not there; install from a checkout with `pip install -e .`")
@@ -385,9 +386,13 @@ def run_hydra(command: str, words: Sequence[str]) -> None:
         raise UserError(str(explained)) from explained
     except UserError:
         raise
-    except Exception:
+    except HydraException as error:
         compose_settings(command, [word for word in words if "=" in word and not word.startswith("-")])
-        raise
+        raise UserError(first_line(error)) from error
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise UserError(f"{error.filename}: {error.strerror}") from error
     finally:
         sys.argv = earlier
 

@@ -116,7 +116,7 @@ def build(settings: DictConfig, key: str, **more: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from error
-        if isinstance(cause, (ValueError, TypeError, ModuleNotFoundError)):
+        if isinstance(cause, (ValueError, TypeError, ImportError)):
             raise UserError(f"{key}: {first_line(cause)}") from error
         raise
 
@@ -371,7 +371,9 @@ def parse(words: Sequence[str]) -> list[Override]:
 def as_typed(word: str) -> str:
     """A word as Hydra reads it: in quotes where its value is a path that Hydra would take for something else."""
     key, _, value = word.partition("=")
-    if key in LISTS and value and value[0] not in "['\"":
+    if not value:
+        return word
+    if key in LISTS and value[0] not in "['\"":
         return f"{key}=[{','.join(QuotedString(name, Quote.single).with_quotes() for name in value.split(','))}]"
     if key.lstrip("+") not in TAKEN_AS_TYPED or value == "null":
         return word

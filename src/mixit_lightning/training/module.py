@@ -202,7 +202,14 @@ class SeparationModule(lightning.LightningModule):
         self.log_dict({f"test/{name}": value for name, value in metrics.items() if value is not None})
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer, and the schedule in steps."""
-        optimizer = self.make_optimizer(self.parameters())
+        """The optimizer, and the schedule in steps.
+
+        Raises:
+            UserError: the optimizer refuses its settings.
+        """
+        try:
+            optimizer = self.make_optimizer(self.parameters())
+        except (TypeError, ValueError) as error:
+            raise UserError(f"optimizer: {error}") from error
         scheduler = LambdaLR(optimizer, self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

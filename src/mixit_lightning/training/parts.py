@@ -47,8 +47,8 @@ def build_module(settings: DictConfig) -> SeparationModule:
     objective = build(settings, "objective")
     try:
         objective.check_outputs(settings.num_outputs)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"num_outputs={settings.num_outputs}: {error}") from error
     return SeparationModule(
         separator=build(settings, "separator"),
         objective=objective,

@@ -299,7 +299,7 @@ def test_fewer_batches_of_validation_than_processes_are_made_smaller(tmp_path):
     assert_same_results(tmp_path / "one", tmp_path / "two")
     few = ["datamodule.validation_counts=[0,1]", f"runs={tmp_path / 'few'}"]
     done = run(*MIXIT, "train", *words, *TWO, *few, status=1)
-    assert "2 processes cannot share 1 batches of validation" in done.stderr and "Traceback" not in done.stderr
+    assert "2 processes" in done.stderr and "validation" in done.stderr and "Traceback" not in done.stderr
     assert not list((tmp_path / "few").rglob("config.yaml"))
 
 

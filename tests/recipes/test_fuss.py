@@ -9,9 +9,11 @@ import soundfile
 import torch
 from hydra.utils import instantiate
 
-from conftest import CORPORA, syllables, write
 from mixit_lightning.cli import main
 from mixit_lightning.config import load_config
+
+from ..helpers.corpora import syllables, write
+from .conftest import CORPORA
 
 SHORT = ["datamodule.duration=0.5"]
 

@@ -17,10 +17,12 @@ import pytest
 import soundfile
 from scipy.signal import resample_poly
 
-from conftest import CORPORA, syllables, write
 from mixit_lightning.cli import main
 from mixit_lightning.config import load_config
 from mixit_lightning.errors import UserError
+
+from ..helpers.corpora import syllables, write
+from .conftest import CORPORA
 
 LISTS = CORPORA.parent / "lists"
 """The complete standard lists, no part of the project either."""

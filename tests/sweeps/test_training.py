@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ..training.conftest import TINY
+from ..helpers.small import TINY
 from .test_local import children_of
 
 SWEEP = {

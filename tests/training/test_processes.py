@@ -15,7 +15,7 @@ import torch
 
 from mixit_lightning.training.checkpoints import load_checkpoint
 
-from .conftest import TINY
+from ..helpers.small import TINY
 
 MIXIT = [sys.executable, "-m", "mixit_lightning.cli"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]

@@ -24,7 +24,7 @@ from mixit_lightning.training.csv_logger import CurvesLogger
 from mixit_lightning.training.evaluate import evaluate
 from mixit_lightning.training.train import build_trainer, parts_of, train
 
-from .conftest import TINY
+from ..helpers.small import TINY
 
 STEPS = ["trainer.max_steps=12", "datamodule.steps_per_epoch=4"]
 

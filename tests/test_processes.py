@@ -50,7 +50,7 @@ def test_numbers_that_contradict_are_refused():
     started.put_into(settings)
     assert settings.trainer == {"devices": 2, "num_nodes": 1}
     for key, value in (("devices", 4), ("num_nodes", 3)):
-        with pytest.raises(UserError, match=f"trainer.{key}={value}: srun started 2 processes on each of 1 machines"):
+        with pytest.raises(UserError, match=f"trainer.{key}={value}"):
             started.put_into(OmegaConf.merge(settings, {"trainer": {key: value}}))
 
 

@@ -39,7 +39,7 @@ def test_what_has_no_end_or_is_too_large_is_not_read(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "..", "../a", "a/../../b", "/etc/passwd", "a\0b", "x" * 300])
 def test_paths_that_lead_out_of_a_folder_are_refused(name):
-    with pytest.raises(UserError, match="^list, line 1"):
+    with pytest.raises(UserError, match=r"^list, line 1"):
         listed(name, "list, line 1")
 
 

@@ -57,8 +57,8 @@ def test_numbers_that_contradict_are_refused():
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        (SRUN, "srun started 8 processes, each of which would train alone; give trainer=ddp"),
-        ({key: value for key, value in SRUN.items() if "PER_NODE" not in key}, "srun: You set"),
+        (SRUN, "trainer=ddp"),
+        ({key: value for key, value in SRUN.items() if "PER_NODE" not in key}, "srun"),
     ],
 )
 def test_processes_that_would_each_train_alone_are_refused(given, variables, message, tmp_path, capsys):

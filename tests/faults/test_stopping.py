@@ -22,7 +22,7 @@ STATUS = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}
 
 
 def train(place: Path, times: int) -> list[str]:
-    words = [f"trainer.max_steps={2 * times}", "datamodule.steps_per_epoch=2", "datamodule.num_workers=1"]
+    words = [f"trainer.max_steps={20 + 4 * times}", "datamodule.steps_per_epoch=2"]
     return ["train", *TINY, *words, "objective=semi-supervised", "trainer.enable_progress_bar=false", "runs=out"]
 
 
@@ -38,7 +38,7 @@ def separate(place: Path, times: int) -> list[str]:
 
 
 def doctor(place: Path, times: int) -> list[str]:
-    make_recordings(place / "own", 20 + 10 * times)
+    make_recordings(place / "own", 50 + 10 * times)
     return ["doctor", "recipe=own-recordings", "data=own", "runs=out"]
 
 
@@ -85,9 +85,9 @@ def test_the_same_command_resumes_and_makes_the_same(tmp_path, name, number, tim
     stopped = 0
     while stopped < times:
         words = begin()
-        # Such moments that it is stopped several times before it ends; ctrl-C when it has begun to listen.
+        # Such moments that it is stopped several times before it ends; ctrl-C when Hydra has read the settings.
         while stopped < times:
-            moment = rng.uniform(0.1 if number == signal.SIGINT else 0, 0.75) * unbroken.seconds
+            moment = rng.uniform(0.3 if number == signal.SIGINT else 0, 0.75) * unbroken.seconds
             outcome = run(words, place, moment, number)
             if outcome.status == 0:
                 break
@@ -95,8 +95,9 @@ def test_the_same_command_resumes_and_makes_the_same(tmp_path, name, number, tim
             assert outcome.status == STATUS[number], outcome.err
             if number == signal.SIGINT:
                 check_said(outcome.err)
-            wavs = {path.relative_to(place / "out") for path in place.glob("out/**/*.wav")}
-            assert all((place / "out" / path).read_bytes() == expected[str(path)] for path in wavs)
+            for path in place.glob("out/**/*.wav"):
+                key = str(path.relative_to(place / "out"))
+                assert ".partial" in key or path.read_bytes() == expected[key]  # what has its name is whole
         else:
             outcome = run(words, place)
         assert outcome.status == 0, outcome.err

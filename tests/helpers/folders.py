@@ -8,7 +8,7 @@ import torch
 
 from mixit_lightning.training.checkpoints import load_checkpoint
 
-TIMES = {"seconds", "wall_time", "finished", "began", "duration"}
+TIMES = {"seconds", "wall_time", "finished", "began", "duration", "modified"}
 
 
 def contents(folder: Path) -> dict[str, object]:
@@ -44,5 +44,6 @@ def plain(value: object) -> object:
 
 def assert_same(made: dict[str, object], expected: dict[str, object]) -> None:
     """Compare what is in two folders."""
-    assert sorted(made) == sorted(expected)
-    assert [name for name in made if made[name] != expected[name]] == []
+    missing, more = sorted(expected.keys() - made.keys()), sorted(made.keys() - expected.keys())
+    different = [name for name in expected.keys() & made.keys() if made[name] != expected[name]]
+    assert not (missing or more or different), f"{missing=}, {more=}, {different=}"

@@ -80,6 +80,7 @@ def send(pid: int, number: int) -> None:
 
 def command(words: list[str], said: list[Path]) -> None:
     """What the process does."""
+    multiprocessing.set_start_method("fork", force=True)  # as in any program, not as this process was started
     os.setpgid(0, 0)
     os.chdir(said[0].parent)
     for path, descriptor in zip(said, (1, 2), strict=True):

@@ -22,7 +22,7 @@ STATUS = {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}
 
 
 def train(place: Path, times: int) -> list[str]:
-    words = [f"trainer.max_steps={20 + 4 * times}", "datamodule.steps_per_epoch=2"]
+    words = [f"trainer.max_steps={20 + 4 * times}", "datamodule.steps_per_epoch=2", "datamodule.num_workers=1"]
     return ["train", *TINY, *words, "objective=semi-supervised", "trainer.enable_progress_bar=false", "runs=out"]
 
 

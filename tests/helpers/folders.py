@@ -8,7 +8,7 @@ import torch
 
 from mixit_lightning.training.checkpoints import load_checkpoint
 
-TIMES = {"seconds", "wall_time", "finished", "began", "duration", "modified"}
+TIMES = {"seconds", "wall_time", "finished", "modified"}
 
 
 def contents(folder: Path) -> dict[str, object]:

@@ -8,7 +8,7 @@ import torch
 
 from mixit_lightning.training.checkpoints import load_checkpoint
 
-TIMES = {"seconds", "wall_time", "finished", "modified"}
+TIMES = {"seconds", "wall_time", "finished", "modified", "took", "real_time_factor"}
 
 
 def contents(folder: Path) -> dict[str, object]:

@@ -13,23 +13,26 @@ from mixit_lightning.errors import UserError
 
 
 @pytest.mark.parametrize(
-    ("word", "message"),
+    ("word", "nearest"),
     [
-        ("recipe=sintetic", "did you mean synthetic"),
-        ("recipe=wsj0_2mix", "did you mean wsj0-2mix"),
-        ("separator=tdcnp", "did you mean tdcnpp"),
-        ("objective=mixitt", "did you mean mixit"),
-        ("optimizer.lrr=1", "did you mean optimizer.lr"),
-        ("lr=1", "did you mean optimizer.lr"),
-        ("datamodule.batchsize=3", "did you mean datamodule.batch_size"),
-        ("--verbose", "key=value"),
-        ("seed=-1", "whole number"),
+        ("recipe=sintetic", "synthetic"),
+        ("recipe=wsj0_2mix", "wsj0-2mix"),
+        ("separator=tdcnp", "tdcnpp"),
+        ("objective=mixitt", "mixit"),
+        ("optimizer.lrr=1", "optimizer.lr"),
+        ("lr=1", "optimizer.lr"),
+        ("datamodule.batchsize=3", "datamodule.batch_size"),
     ],
 )
-def test_a_mistake_names_the_nearest_that_exists(word, message):
-    with pytest.raises(UserError, match=message) as caught:
+def test_a_mistake_names_the_nearest_that_exists(word, nearest):
+    with pytest.raises(UserError, match=rf"{word}.* {nearest}\?"):
         load_config([word])
-    assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["--verbose", "seed=-1"])
+def test_a_word_that_makes_no_sense_is_named(word):
+    with pytest.raises(UserError, match=word):
+        load_config([word])
 
 
 def test_a_mistake_is_one_line_and_status_one(capsys):
@@ -39,20 +42,19 @@ def test_a_mistake_is_one_line_and_status_one(capsys):
 
 
 @pytest.mark.parametrize(
-    ("word", "message"),
+    "word",
     [
-        ("num_outputs=0", "separator: num_outputs must be a positive integer"),
-        ("separator.basis=fourier", "separator: basis must be 'learned' or 'stft'"),
-        ("objective.labelled_share=1.5", "a share from 0 to 1"),
-        ("objective.num_mixtures=1", "2 or more"),
-        ("datamodule.batch_size=0", "must be positive"),
+        "num_outputs=0",
+        "separator.basis=fourier",
+        "objective.labelled_share=1.5",
+        "objective.num_mixtures=1",
+        "datamodule.batch_size=0",
     ],
 )
-def test_a_setting_that_makes_no_sense_is_refused_before_anything_is_written(word, message, capsys, tmp_path):
+def test_a_setting_that_makes_no_sense_is_refused_before_anything_is_written(word, capsys, tmp_path):
     assert main(["train", word, f"runs={tmp_path / 'runs'}"]) == 1
-    error = capsys.readouterr().err
-    assert message in error
-    assert len(error.splitlines()) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert word.partition("=")[0].rpartition(".")[2] in line
     assert not list(tmp_path.glob("runs/*/*"))
 
 
@@ -105,7 +107,7 @@ def test_what_is_to_be_prepared_need_not_be_there_yet(tmp_path, capsys):
     assert main(["prepare", "recipe=wsj0-2mix", f"data={tmp_path / 'new'}"]) == 1
     assert "wsj0=PATH" in capsys.readouterr().err
     assert main(["prepare", "recipe=speech-folder", f"data={tmp_path}"]) == 1
-    assert "nothing to prepare" in capsys.readouterr().err
+    assert "speech-folder" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

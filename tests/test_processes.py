@@ -50,15 +50,15 @@ def test_numbers_that_contradict_are_refused():
     started.put_into(settings)
     assert settings.trainer == {"devices": 2, "num_nodes": 1}
     for key, value in (("devices", 4), ("num_nodes", 3)):
-        with pytest.raises(UserError, match=f"trainer.{key}={value}: srun started 2 processes on each of 1 machines"):
+        with pytest.raises(UserError, match=f"trainer.{key}={value}"):
             started.put_into(OmegaConf.merge(settings, {"trainer": {key: value}}))
 
 
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        (SRUN, "srun started 8 processes, each of which would train alone; give trainer=ddp"),
-        ({key: value for key, value in SRUN.items() if "PER_NODE" not in key}, "srun: You set"),
+        (SRUN, "trainer=ddp"),
+        ({key: value for key, value in SRUN.items() if "PER_NODE" not in key}, "srun"),
     ],
 )
 def test_processes_that_would_each_train_alone_are_refused(given, variables, message, tmp_path, capsys):

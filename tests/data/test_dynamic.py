@@ -163,10 +163,10 @@ def test_neighbours_in_a_fixed_list_are_alike_so_that_mixtures_of_mixtures_are()
 
 
 def test_more_sources_than_groups_are_refused_at_once():
-    with pytest.raises(UserError, match="source_shares asks for 6 sources, but there are 5"):
+    with pytest.raises(UserError, match=r"source_shares.* 6 .* 5"):
         make(source_shares=(1, 0, 0, 0, 0, 1))
     make(source_shares=(1, 0, 0, 0, 1, 0))
-    with pytest.raises(UserError, match="test_counts asks for 6 sources, but there are 5"):
+    with pytest.raises(UserError, match=r"test_counts.* 6 .* 5"):
         FixedMixtures(make(), [0, 0, 0, 0, 0, 1])
 
 

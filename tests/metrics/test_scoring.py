@@ -170,5 +170,5 @@ def test_speech_that_is_perfect_silent_short_or_unknown(speech):
 
 
 def test_a_rate_that_pesq_does_not_know_is_refused():
-    with pytest.raises(UserError, match="sample_rate=44100: PESQ is defined for 8000 and 16000 Hz"):
+    with pytest.raises(UserError, match="sample_rate=44100"):
         SpeechScoring(44100)

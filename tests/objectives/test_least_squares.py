@@ -118,10 +118,10 @@ def test_outputs_that_are_no_numbers_show_in_the_loss():
 def test_forty_outputs_are_not_too_many():
     estimates, mixtures = leaky_sources(2, 40, 2)
     assert mixit(estimates, mixtures, search="least_squares").loss.shape == (2,)
-    with pytest.raises(ValueError, match="exact search takes at most"):
+    with pytest.raises(ValueError, match="1048576"):
         mixit(estimates, mixtures)
     Objective(0.0, search="least_squares").check_outputs(40)
-    with pytest.raises(ValueError, match=r"exact search takes at most 1048576; set objective\.search=least_squares"):
+    with pytest.raises(ValueError, match=r"objective\.search=least_squares"):
         Objective(0.0).check_outputs(40)
 
 
@@ -136,7 +136,7 @@ def test_an_objective_takes_it_by_name():
 
 
 def test_what_it_cannot_do_is_refused():
-    with pytest.raises(ValueError, match=r"objective\.search=best does not exist; there are: exact, least_squares"):
+    with pytest.raises(ValueError, match=r"objective\.search=best.*exact, least_squares"):
         Objective(0.0, search="best")
-    with pytest.raises(ValueError, match="goes with all assignments only"):
+    with pytest.raises(ValueError, match="assignments"):
         Objective(0.0, admissible=[[0, 1]], search="least_squares")

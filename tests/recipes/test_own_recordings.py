@@ -9,10 +9,13 @@ import soundfile
 import torch
 import yaml
 
-from conftest import CORPORA, SMALL, syllables, write
 from mixit_lightning.cli import main
 from mixit_lightning.config import build, load_config
 from mixit_lightning.errors import UserError
+
+from ..helpers.corpora import syllables, write
+from ..helpers.small import SMALL
+from .conftest import CORPORA
 
 USELESS = {
     "odd/again.wav": "holds the same samples as day0/00.wav",

@@ -9,9 +9,11 @@ import soundfile
 import torch
 from hydra.utils import instantiate
 
-from conftest import CORPORA, COUNTS
 from mixit_lightning.config import ROOT, load_config, recipe_names
 from mixit_lightning.data import prepared
+
+from ..helpers.small import COUNTS
+from .conftest import CORPORA
 
 RECIPES = sorted(path.name for path in (ROOT / "recipes").iterdir() if path.is_dir() and path.name != "__pycache__")
 

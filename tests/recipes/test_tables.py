@@ -5,11 +5,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from conftest import SMALL, make_libri2mix, make_rooms
 from mixit_lightning.config import load_config, recipe_names
 from mixit_lightning.tables.measured import row_config
 from mixit_lightning.tables.schema import read_tables
 from mixit_lightning.training.train import train
+
+from ..helpers.corpora import make_libri2mix, make_rooms
+from ..helpers.small import SMALL
 
 ROWS = [(recipe, table, row) for recipe in recipe_names() for table in read_tables(recipe) for row in table.rows]
 RUNNABLE = [(recipe, table, row) for recipe, table, row in ROWS if row.cannot is None]

@@ -25,7 +25,7 @@ def test_two_slopes_are_measured_between_5_and_35_db():
 
 @pytest.mark.parametrize("response", [np.ones(1), np.eye(1, 100)[0], np.zeros(5)])
 def test_no_decay_is_refused(response):
-    with pytest.raises(ValueError, match="does not decay"):
+    with pytest.raises(ValueError, match="decay"):
         reverberation_time(response, 8000)
 
 

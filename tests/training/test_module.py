@@ -70,7 +70,7 @@ def test_the_gradient_is_clipped_by_norm():
 def test_a_loss_that_is_not_finite_names_its_recordings(item, named):
     batch = training_batch()
     batch.mixtures[item, 7] = math.nan
-    with pytest.raises(UserError, match="loss is not finite at step 0 with " + ", ".join(named) + ";"):
+    with pytest.raises(UserError, match="step 0 .*" + ", ".join(named)):
         fit_one(linear_module(), batch)
 
 

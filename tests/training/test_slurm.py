@@ -14,7 +14,7 @@ import torch
 from mixit_lightning.training.checkpoints import load_checkpoint
 
 from ..helpers.slurm import ask, cluster, missing, wait_until
-from .conftest import TINY
+from ..helpers.small import TINY
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
 

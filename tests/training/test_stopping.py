@@ -12,7 +12,7 @@ from mixit_lightning.config import load_config
 from mixit_lightning.training.checkpoints import load_checkpoint
 from mixit_lightning.training.module import SeparationModule
 
-from .conftest import TINY
+from ..helpers.small import TINY
 
 STEPS = ["trainer.max_steps=8", "datamodule.steps_per_epoch=4"]
 

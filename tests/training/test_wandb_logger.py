@@ -19,7 +19,7 @@ from mixit_lightning.training.evaluate import evaluate
 from mixit_lightning.training.train import train
 from mixit_lightning.training.wandb_logger import dashboard_of
 
-from .conftest import TINY
+from ..helpers.small import TINY
 
 STEPS = [
     "trainer.max_steps=6",

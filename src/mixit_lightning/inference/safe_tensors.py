@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..files import replacing
+from ..training.checkpoints import check_weights
 
 KEY = "description"
 """Metadata key of the description as JSON. It is the only key, as two would be written in any order."""
@@ -37,6 +38,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a whole safetensors file ({error}); get it again") from error
+    check_weights(weights, path)
     return weights, parse_description(metadata.get(KEY, "{}"), path)
 
 

@@ -60,9 +60,6 @@ class RoomBank(NamedTuple):
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 columns = {name: arrays[name] for name in arrays.files}
-            # Any number of values without a byte can be claimed.
-            if empty := [name for name, column in columns.items() if not column.itemsize]:
-                raise ValueError(f"{empty[0]} holds nothing")
             sample_rate, samples = int(columns.pop("sample_rate")), columns.pop("responses")
             settings = str(columns.pop("settings"))
             table = pd.DataFrame(columns)

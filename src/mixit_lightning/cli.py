@@ -259,11 +259,11 @@ def tables(settings: "DictConfig") -> None:
         raise UserError("; ".join(damaged))
 
 
-def print_table(recipe: str, runs: str, output: Path | str | None, words: list[str]) -> None:
+def print_table(recipe: str, runs: str, output: Path | str | None, overrides: list[str]) -> None:
     """Print one table, and write its files."""
     from .tables.render import markdown, measure_tables, write_tables
 
-    tables = measure_tables(recipe, [*words, f"runs={runs}"])
+    tables = measure_tables(recipe, [*overrides, f"runs={runs}"])
     paths = write_tables(recipe, tables, Path(output or Path(runs, recipe)))
     print(markdown(recipe, tables))
     print(", ".join(map(str, paths)))
@@ -288,7 +288,7 @@ def overrides_but(*own: str) -> list[str]:
     """The overrides of this command without those of its own, for trainings that it knows or begins."""
     from hydra.core.hydra_config import HydraConfig
 
-    return [word for word in HydraConfig.get().overrides.task if word.partition("=")[0] not in own]
+    return [override for override in HydraConfig.get().overrides.task if override.partition("=")[0] not in own]
 
 
 def sweep(settings: "DictConfig") -> None:
@@ -350,7 +350,7 @@ def usage() -> str:
     )
 
 
-def run_hydra(command: str, words: Sequence[str]) -> None:
+def run_hydra(command: str, arguments: Sequence[str]) -> None:
     """Run a command as the Hydra application over conf/COMMAND.yaml.
 
     Raises:
@@ -365,8 +365,8 @@ def run_hydra(command: str, words: Sequence[str]) -> None:
     if not (CONF / "train.yaml").is_file():
         raise UserError(f"{CONF}: not there; install from a checkout with `pip install -e .`")
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # lets errors through, to be explained below
-    many = bool({"-m", "--multirun"} & set(words))
-    words = ["json=true" if word == "--json" else word if many else as_typed(word) for word in words]
+    many = bool({"-m", "--multirun"} & set(arguments))
+    arguments = ["json=true" if one == "--json" else one if many else as_typed(one) for one in arguments]
 
     def task(settings: "DictConfig") -> Any:
         OmegaConf.set_struct(settings, False)
@@ -378,7 +378,7 @@ def run_hydra(command: str, words: Sequence[str]) -> None:
                 raise
             raise Explained(str(error)) from error
 
-    earlier, sys.argv = sys.argv, [sys.argv[0], *words]
+    earlier, sys.argv = sys.argv, [sys.argv[0], *arguments]
     try:
         with resolving():
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=command)(task)()
@@ -387,7 +387,7 @@ def run_hydra(command: str, words: Sequence[str]) -> None:
     except UserError:
         raise
     except HydraException as error:
-        compose_settings(command, [word for word in words if "=" in word and not word.startswith("-")])
+        compose_settings(command, [one for one in arguments if "=" in one and not one.startswith("-")])
         raise UserError(first_line(error)) from error
     except OSError as error:
         if error.filename is None:
@@ -403,11 +403,11 @@ class Explained(BaseException):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `mixit COMMAND recipe=NAME key=value ...`; the exit status is 1 for mistakes that the message explains."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in ("-h", "--help"):
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
         print(usage())
         return 0
-    command, *words = words
+    command, *given = given
     if command == "recipes":
         from .config import recipe_names
 
@@ -418,7 +418,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     warnings.filterwarnings("ignore", module="(lightning|torchmetrics|asteroid|torch)")
     try:
-        run_hydra(command, words)
+        run_hydra(command, given)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except UserError as error:

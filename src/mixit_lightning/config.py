@@ -126,11 +126,11 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in CONF.glob("recipe/*.yaml"))
 
 
-def load_config(words: Iterable[str], command: str = "train") -> Config:
-    """The config of a run, for programs; `mixit train recipe=NAME key=value ...` has the same.
+def load_config(overrides: Iterable[str], command: str = "train") -> Config:
+    """The config of a run, for programs; `mixit train` with the same overrides has the same.
 
     Args:
-        words: `recipe=NAME key=value ...`.
+        overrides: `recipe=NAME key=value ...`.
         command: the file of conf/ that they are composed with.
 
     Raises:
@@ -138,7 +138,7 @@ def load_config(words: Iterable[str], command: str = "train") -> Config:
             recipe needs one.
     """
     earlier = HydraConfig.instance().cfg
-    settings = checked(command, words)
+    settings = checked(command, overrides)
     HydraConfig.instance().set_config(settings)
     try:
         return finish(without_hydra(settings))
@@ -146,13 +146,13 @@ def load_config(words: Iterable[str], command: str = "train") -> Config:
         HydraConfig.instance().cfg = earlier
 
 
-def compose_settings(command: str, words: Iterable[str]) -> DictConfig:
+def compose_settings(command: str, overrides: Iterable[str]) -> DictConfig:
     """Compose conf/COMMAND.yaml with `key=value ...`, not resolved yet.
 
     Raises:
-        UserError: what is wrong with a word or file.
+        UserError: what is wrong with an override or file.
     """
-    return without_hydra(checked(command, words))
+    return without_hydra(checked(command, overrides))
 
 
 def without_hydra(settings: DictConfig) -> DictConfig:
@@ -161,18 +161,18 @@ def without_hydra(settings: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(settings, [key for key in map(str, settings) if key != "hydra"])
 
 
-def checked(command: str, words: Iterable[str]) -> DictConfig:
+def checked(command: str, overrides: Iterable[str]) -> DictConfig:
     """What Hydra composes.
 
     Raises:
-        UserError: what is wrong with a word or file.
+        UserError: what is wrong with an override or file.
     """
-    texts = [as_typed(word) for word in words]
-    overrides = parse(texts)
+    texts = [as_typed(override) for override in overrides]
+    parsed = parse(texts)
     try:
         return composed(command, texts)
     except MISTAKES as error:
-        raise explain(command, overrides, error) from error
+        raise explain(command, parsed, error) from error
 
 
 def composed(command: str, texts: list[str]) -> DictConfig:
@@ -356,27 +356,27 @@ for resolver in (datamodules_of, data_variable):
 OmegaConf.register_new_resolver("run_name", run_name_of, replace=True)
 
 
-def parse(words: Sequence[str]) -> list[Override]:
-    """Read `key=value` words.
+def parse(overrides: Sequence[str]) -> list[Override]:
+    """Read overrides `key=value`.
 
     Raises:
         UserError: one is none.
     """
     try:
-        return OverridesParser.create().parse_overrides(list(words))
+        return OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
         raise UserError(f"{first_line(error)}; settings are written key=value") from error
 
 
-def as_typed(word: str) -> str:
-    """A word as Hydra reads it: in quotes where its value is a path that Hydra would take for something else."""
-    key, _, value = word.partition("=")
+def as_typed(override: str) -> str:
+    """An override as Hydra reads it: in quotes where its value is a path that Hydra would take for something else."""
+    key, _, value = override.partition("=")
     if not value:
-        return word
+        return override
     if key in LISTS and value[0] not in "['\"":
         return f"{key}=[{','.join(QuotedString(name, Quote.single).with_quotes() for name in value.split(','))}]"
     if key.lstrip("+") not in TAKEN_AS_TYPED or value == "null":
-        return word
+        return override
     if value.startswith("~"):  # which shells leave where it stands behind key=
         value = str(Path(value).expanduser())
     try:
@@ -402,7 +402,7 @@ def explain(command: str, overrides: list[Override], error: Exception) -> UserEr
             return UserError(f"{override.input_line}: there is no such {name}{nearest(str(value), options)}")
     try:
         known = list(keys(composed(command, chosen)))
-    except MISTAKES as worse:  # nor does it without the other words
+    except MISTAKES as worse:  # nor does it without the other overrides
         return UserError(all_lines(worse))
     for override in others:
         name = override.key_or_group
@@ -418,11 +418,11 @@ def groups_of(command: str) -> list[str]:
     return list(composed(command, []).hydra.runtime.choices)
 
 
-def nearest(word: str, options: list[str]) -> str:
+def nearest(name: str, options: list[str]) -> str:
     """End of a message: the nearest option, or all of them."""
-    close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
     # `lr` for `optimizer.lr` is nearer than any spelling.
-    close = [option for option in options if option.split(".")[-1] == word.split(".")[-1]][:1] or close
+    close = [option for option in options if option.split(".")[-1] == name.split(".")[-1]][:1] or close
     if close:
         return f"; did you mean {close[0]}?"
     if not options:
@@ -445,5 +445,5 @@ def first_line(error: Exception) -> str:
 
 
 def all_lines(error: Exception) -> str:
-    """A message in one line: the place in a file comes late in those of YAML."""
+    """A message in one line: YAML's says late which file it is."""
     return re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__

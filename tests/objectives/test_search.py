@@ -122,5 +122,5 @@ def test_the_best_permutation_is_that_of_a_loop_over_all(size):
 
 def test_a_written_set_keeps_its_order():
     assignments = torch.tensor([[0, 1, 1], [0, 0, 1], [1, 0, 1]])
-    matrices = as_admissible_set(assignments, 2).mixing_matrices(torch.arange(3))
+    matrices = as_admissible_set(assignments, 3, 2).mixing_matrices(torch.arange(3))
     assert torch.equal(matrices.float(), torch.stack([matrix_of(row, 2) for row in assignments.tolist()]))

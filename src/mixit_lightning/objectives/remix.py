@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .admissible import AdmissibleSet, as_admissible_set
 from .search import RowEnergies, energies
 from .signal_loss import EPSILON
 
@@ -74,14 +73,6 @@ class RemixLoss(torch.autograd.Function):
         slopes = (20 / math.log(10) / error.shape[1]) * gradients[0][:, None] / energy
         with torch.autocast(error.device.type, enabled=False):
             return torch.bmm((slopes[:, :, None] * mixing_matrix).mT, error), None, None, None, None
-
-
-def typed_set(admissible: Tensor, num_outputs: int, num_targets: int, device: torch.device) -> AdmissibleSet:
-    """Assignments that someone wrote down, checked."""
-    allowed = as_admissible_set(admissible.to(device), num_targets)
-    if admissible.shape[1] != num_outputs:
-        raise ValueError(f"admissible assigns {admissible.shape[1]} outputs; the separator has {num_outputs}")
-    return allowed
 
 
 def check_signals(estimates: Tensor, targets: Tensor, what: str) -> None:

@@ -37,7 +37,7 @@ class TestTable:
         """
         self.momi.add(momis)
         for metric in self.metrics.values():
-            metric.add_scores(scores)
+            metric.update(scores)
         self.names += names
         self.columns.append(columns_of(scores) | {"momi": momis})
 

@@ -19,13 +19,11 @@ class SoundPool(Protocol):
     @property
     def groups(self) -> Sequence[str]:
         """Names of the groups."""
-        ...
 
     def draw(
         self, group: str, rng: np.random.Generator, length: int | None, margin: Margin = NO_MARGIN
     ) -> tuple[str, np.ndarray]:
         """Name and samples of a random sound at RMS 1, with a margin: `length` samples, or all where that is None."""
-        ...
 
 
 class DynamicMixtures:

@@ -101,8 +101,6 @@ class RecordingPool:
         Raises:
             UserError: no folder, no audio, one speaker only, or a file that is damaged or has too low a rate.
         """
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder; the layout is <data>/<split>/<speaker>/**")
         paths = find_recordings(folder, sample_rate)
         if loose := [path for path in paths if path.parent == folder]:
             raise UserError(f"{loose[0]}: lies beside the speakers' folders; move it into its speaker's folder")
@@ -120,8 +118,6 @@ class RecordingPool:
         Raises:
             UserError: no folder, no audio, or a file that is damaged or has too low a rate.
         """
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder; see the recipe's README for the layout of data=")
         paths = find_recordings(folder, sample_rate, any_channels=True)
         recordings = [Recording(path, str(path.relative_to(folder))) for path in paths]
         return cls(recordings, sample_rate, speeds, repeats=repeats)
@@ -209,8 +205,10 @@ def find_recordings(folder: Path, sample_rate: int, *, any_channels: bool = Fals
     """All recordings below a folder, after a look at their headers.
 
     Raises:
-        UserError: no audio, or a file that is damaged or has too low a rate.
+        UserError: no folder, no audio, or a file that is damaged or has too low a rate.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; see the recipe's README for the layout of data=")
     paths = recordings_below(folder)
     if not paths:
         raise UserError(f"{folder}: no audio files ({', '.join(RECORDINGS + CONTAINERS)}) below it")

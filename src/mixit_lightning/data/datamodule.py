@@ -34,8 +34,7 @@ class MixtureDataModule(lightning.LightningDataModule):
         labelled_share: share of the examples of a batch that come with references, 0 to 1.
         num_mixtures: mixtures that are added up for an unlabelled example.
         silent_share: share of the unlabelled examples of which one mixture is left silent, so that the network also
-            gets mixtures as they are. Outputs that add up to their input fit those anyway; only the sparsity term of
-            the objective learns from them.
+            gets mixtures as they are. Only the sparsity term of the objective learns from those.
         steps_per_epoch: training steps between two validations; the order of the data does not depend on it.
         evaluation_batch_size: mixtures of a validation step. Tests go through whole mixtures one by one, unless
             the recipe's all have one length.
@@ -84,13 +83,8 @@ class MixtureDataModule(lightning.LightningDataModule):
         Raises:
             UserError: a size is not positive, or something is wrong with the recordings or the rooms.
         """
-        sizes = {
-            "batch_size": self.batch_size,
-            "steps_per_epoch": self.steps_per_epoch,
-            "evaluation_batch_size": self.evaluation_batch_size,
-            "duration": self.length,
-        }
-        for name, size in sizes.items():
+        sizes = {name: getattr(self, name) for name in ("batch_size", "steps_per_epoch", "evaluation_batch_size")}
+        for name, size in (sizes | {"duration": self.length}).items():
             if size < 1:
                 raise UserError(f"datamodule.{name} must be positive")
         if not 0 <= self.silent_share <= 1:

@@ -1,5 +1,6 @@
 """Reverberant mixtures: each source is convolved, on the fly, with a room impulse response (RIR)."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -106,6 +107,7 @@ class Rooms:
         return responses, None if self.early is None else responses[:, : self.early]
 
 
+@dataclass
 class ReverberantMixtures:
     """Mixtures convolved with rooms: endless ones for training, or a fixed list.
 
@@ -118,15 +120,16 @@ class ReverberantMixtures:
         UserError: a mixture may have more sources than a room has source positions.
     """
 
-    def __init__(self, mixtures: Any, rooms: Rooms, seed: int) -> None:
-        if mixtures.max_sources > (positions := min(map(len, rooms.rooms))):
+    mixtures: Any
+    rooms: Rooms
+    seed: int
+
+    def __post_init__(self) -> None:
+        if (most := self.mixtures.max_sources) > (positions := min(map(len, self.rooms.rooms))):
             raise UserError(
-                f"{rooms.source}: {positions} source positions per room, but a mixture may have "
-                f"{mixtures.max_sources} sources; make it again with num_sources={mixtures.max_sources}"
+                f"{self.rooms.source}: {positions} source positions per room, but a mixture may have {most} sources; "
+                f"make it again with num_sources={most}"
             )
-        self.mixtures = mixtures
-        self.rooms = rooms
-        self.seed = seed
 
     def draw(self, number: int, *, labelled: bool) -> DryMixture:
         """Mixture of that number, still dry: the caller decides where to convolve."""

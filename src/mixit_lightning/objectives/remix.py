@@ -38,10 +38,7 @@ class Levels(NamedTuple):
 
 
 def remix_loss(mixing_matrix: Tensor, estimates: Tensor, targets: Tensor, level: Levels) -> Matched:
-    """The loss of one mixing matrix an example, on the waveforms.
-
-    The Gram form that a search uses loses digits for near-perfect estimates, so it chooses and never trains.
-    """
+    """The loss of one mixing matrix an example; a search's Gram form loses digits of near-perfect estimates."""
     mixing_matrix = mixing_matrix.to(estimates.dtype)
     return Matched(RemixLoss.apply(estimates, targets, mixing_matrix, *level), mixing_matrix)
 

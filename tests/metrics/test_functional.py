@@ -14,12 +14,6 @@ def test_si_snr_equals_torchmetrics():
     assert torch.allclose(si_snr(estimates, references).float(), expected, atol=1e-3)
 
 
-def test_si_snr_does_not_remove_the_mean():
-    reference = torch.randn(900) + 2.0
-    assert si_snr(reference - reference.mean(), reference) < 20
-    assert si_snr(3 * reference, reference) > 100
-
-
 @pytest.mark.parametrize("snr", [-10.0, 0.0, 25.0])
 def test_si_snr_of_a_known_mixture(snr):
     time = torch.arange(8000) / 8000
@@ -79,12 +73,6 @@ def test_perfect_and_silent_estimates_stay_finite():
     silent = separation_scores(torch.zeros(5, 4, 500), references, mixtures)
     assert silent.si_snr.isfinite().all()
     assert (silent.si_snr < -100).all()
-
-
-def test_an_unprocessed_mixture_improves_nothing():
-    _, references, mixtures = noisy_outputs()
-    scores = separation_scores(mixtures[:, None].repeat(1, 4, 1), references, mixtures)
-    assert torch.allclose(scores.si_snri, torch.zeros(5).double(), atol=1e-9)
 
 
 def test_momi_of_known_estimates():

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from ..audio.finding import is_recording
 from ..audio.opening import read, read_headers
 from ..errors import UserError
 from .mixture import NO_MARGIN, Margin, Mixture, Sources, generator
+
+T = TypeVar("T")
 
 
 class Row(NamedTuple):
@@ -137,8 +139,8 @@ class Crop(NamedTuple):
         return torch.from_numpy(margin.around(read(path, first, last - first), self.start - first, self.length))
 
 
-def split_rows(rows: Sequence[Row], labelled_share: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """Split rows at random into a labelled share and the others.
+def split_rows(rows: Sequence[T], labelled_share: float, seed: int, what: str = "mixture") -> tuple[list[T], list[T]]:
+    """Split rows, or recordings, at random into a labelled share and the others.
 
     Raises:
         UserError: the share leaves one of the two splits empty.
@@ -147,7 +149,7 @@ def split_rows(rows: Sequence[Row], labelled_share: float, seed: int) -> tuple[l
     cut = round(labelled_share * len(order))
     if 0 < labelled_share < 1 and cut in (0, len(order)):
         kind = "unlabelled" if cut else "labelled"
-        raise UserError(f"objective.labelled_share={labelled_share} leaves no {kind} mixture of {len(order)}")
+        raise UserError(f"objective.labelled_share={labelled_share} leaves no {kind} {what} of {len(order)}")
     return [rows[i] for i in order[:cut]], [rows[i] for i in order[cut:]]
 
 

@@ -12,6 +12,7 @@ from ..audio.opening import read, read_header, read_headers
 from ..audio.resampling import resample
 from ..errors import UserError
 from .mixture import NO_MARGIN, Margin
+from .prepared import split_rows
 
 CACHE_BYTES = 2 * 2**30
 
@@ -133,16 +134,11 @@ class RecordingPool:
         if share in (0, 1):
             return self, self
         recordings = [Recording(path, group) for group in self.groups for path in self.recordings[group]]
-        order = np.random.default_rng(seed).permutation(len(recordings))
-        cut = round(share * len(recordings))
-        splits = [[recordings[i] for i in split] for split in (order[:cut], order[cut:])]
-        if not all(splits):
-            raise UserError(f"objective.labelled_share={share} of {len(recordings)} recordings leaves an empty split")
-        one, other = (
+        labelled, others = (
             RecordingPool(split, self.sample_rate, self.speeds, repeats=self.repeats, decoded=self.decoded)
-            for split in splits
+            for split in split_rows(recordings, share, seed, "recording")
         )
-        return one, other
+        return labelled, others
 
     def draw_any(self, rng: np.random.Generator, length: int | None) -> tuple[str, np.ndarray]:
         """A random recording of a random group, see `draw`."""

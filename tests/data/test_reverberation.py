@@ -15,7 +15,7 @@ from mixit_lightning.data.dynamic import DynamicMixtures, FixedMixtures
 from mixit_lightning.data.mixture import Margin
 from mixit_lightning.data.prepared import PreparedMixtures, Row
 from mixit_lightning.data.recordings import Recording, RecordingPool
-from mixit_lightning.data.reverberation import ReverberantList, ReverberantTraining, Rooms
+from mixit_lightning.data.reverberation import ReverberantMixtures, Rooms
 from mixit_lightning.errors import UserError
 from mixit_lightning.rooms import RoomBank
 from mixit_lightning.rooms.acoustics import LEAD
@@ -66,7 +66,7 @@ def beforehand(source, response) -> np.ndarray:
 def test_crops_are_those_of_recordings_convolved_beforehand(tmp_path, length):
     """Reverberation of what was said before a crop rings on into it."""
     mixtures, signals = prepared(tmp_path, length=length)
-    reverberant = ReverberantTraining(mixtures, Rooms(random_bank(), "train"), 0)
+    reverberant = ReverberantMixtures(mixtures, Rooms(random_bank(), "train"), 0)
     for number in range(12):
         item = reverberant.draw(number, labelled=True)
         rendered = item.render()
@@ -96,7 +96,7 @@ def test_images_add_up_to_the_mixture_and_are_what_convolution_gives(seed, num_s
 
     shares = np.eye(3)[num_sources - 1]
     rooms = Rooms(random_bank(seed), "train")
-    reverberant = ReverberantTraining(DynamicMixtures(Noises(), Noises(), shares, length, 3.0, seed), rooms, seed)
+    reverberant = ReverberantMixtures(DynamicMixtures(Noises(), Noises(), shares, length, 3.0, seed), rooms, seed)
     item = reverberant.draw(seed, labelled=True)
     rendered = item.render()
     scale = rendered.mixture.abs().max().item()
@@ -131,7 +131,7 @@ def test_direct_sound_stays_at_its_sample():
             return Sources("click", torch.nn.functional.pad(click, margin))
 
     for number in range(5):
-        rendered = ReverberantList(Clicks(), rooms, 7)[number]
+        rendered = ReverberantMixtures(Clicks(), rooms, 7)[number]
         # Unit energy: the level is that of the dry source.
         torch.testing.assert_close(rendered.references, click, atol=1e-6, rtol=0)
 
@@ -140,7 +140,7 @@ def test_direct_sound_stays_at_its_sample():
 def test_targets_may_be_the_early_part_alone(tmp_path, early):
     mixtures, signals = prepared(tmp_path, length=None)
     bank = random_bank()
-    whole, part = (ReverberantTraining(mixtures, Rooms(bank, "train", ms), 0) for ms in (None, early))
+    whole, part = (ReverberantMixtures(mixtures, Rooms(bank, "train", ms), 0) for ms in (None, early))
     for number in range(6):
         drawn = part.draw(number, labelled=True)
         rendered, everything = drawn.render(), whole.draw(number, labelled=True).render()
@@ -168,9 +168,9 @@ def test_recordings_drawn_with_a_margin_hold_the_same_crop(tmp_path):
 
 def test_one_number_is_one_mixture_and_unlabelled_ones_have_other_rooms(tmp_path):
     mixtures, _ = prepared(tmp_path, length=100, labelled_share=0.5)
-    reverberant = ReverberantTraining(mixtures, Rooms(random_bank(rooms=40), "train"), 0)
-    again = ReverberantTraining(mixtures, Rooms(random_bank(rooms=40), "train"), 0)
-    other = ReverberantTraining(mixtures, Rooms(random_bank(rooms=40), "train"), 1)
+    reverberant = ReverberantMixtures(mixtures, Rooms(random_bank(rooms=40), "train"), 0)
+    again = ReverberantMixtures(mixtures, Rooms(random_bank(rooms=40), "train"), 0)
+    other = ReverberantMixtures(mixtures, Rooms(random_bank(rooms=40), "train"), 1)
     for number in range(10):
         one = reverberant.draw(number, labelled=False)
         assert torch.equal(one.render().mixture, again.draw(number, labelled=False).render().mixture)
@@ -197,7 +197,7 @@ def test_sources_of_a_mixture_are_at_different_places_of_one_room():
 def test_fixed_lists_depend_on_nothing_but_the_number(tmp_path):
     mixtures, _ = prepared(tmp_path, length=None)
     rooms = Rooms(random_bank(), "test")
-    one, other = ReverberantList(mixtures, rooms, 3), ReverberantList(mixtures, rooms, 3)
+    one, other = ReverberantMixtures(mixtures, rooms, 3), ReverberantMixtures(mixtures, rooms, 3)
     forwards = [one[number] for number in range(len(one))]
     backwards = [other[number] for number in reversed(range(len(other)))][::-1]
     assert len(one) == 4
@@ -205,7 +205,7 @@ def test_fixed_lists_depend_on_nothing_but_the_number(tmp_path):
         torch.equal(*pair) for a, b in zip(forwards, backwards, strict=True) for pair in zip(a[1:], b[1:], strict=True)
     )
     fixed = FixedMixtures(DynamicMixtures(Tones(), Tones(), (0, 1), 50, 0.0, 0), [0, 3])
-    assert ReverberantList(fixed, rooms, 3)[2].references.shape == (2, 50)
+    assert ReverberantMixtures(fixed, rooms, 3)[2].references.shape == (2, 50)
 
 
 class Tones:
@@ -218,7 +218,7 @@ class Tones:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_convolving_on_the_device_gives_the_same_batches(tmp_path, workers):
     mixtures, _ = prepared(tmp_path, length=100, labelled_share=0.5)
-    reverberant = ReverberantTraining(mixtures, Rooms(random_bank(), "train"), 0)
+    reverberant = ReverberantMixtures(mixtures, Rooms(random_bank(), "train"), 0)
     drawings = [Drawing(range(2), range(2)), Drawing(range(0), range(2, 4)), Drawing(range(2, 4), range(0))]
     batches = {}
     for lazy in (False, True):
@@ -245,9 +245,8 @@ def test_bad_banks(tmp_path):
         Rooms.load(str(tmp_path / "rooms.npz"), ("train",), RATE, -1)
     few = Rooms(random_bank(num_sources=2), "train")
     mixtures = DynamicMixtures(Tones(), Tones(), (0, 1), 50, 0.0, 0)
-    assert ReverberantTraining(mixtures, few, 0).draw(0, labelled=True).sources.shape[0] == 2
+    assert ReverberantMixtures(mixtures, few, 0).draw(0, labelled=True).sources.shape[0] == 2
     three, _ = prepared(tmp_path, sources=3, length=50)
     message = r"num_sources=3"
-    for kind in (ReverberantTraining, ReverberantList):
-        with pytest.raises(UserError, match=message):
-            kind(three, few, 0)
+    with pytest.raises(UserError, match=message):
+        ReverberantMixtures(three, few, 0)

@@ -56,10 +56,10 @@ def scored(scoring, cases):
     alone, together = scoring.metrics(), scoring.metrics()
     for estimates, references in cases:
         for metric in alone.values():
-            metric.add_scores(scoring.scores(estimates[None], references[None], references.sum(0)[None], final=True))
+            metric.update(scoring.scores(estimates[None], references[None], references.sum(0)[None], final=True))
     estimates, references = (torch.stack(parts) for parts in zip(*cases, strict=True))
     for name, metric in together.items():
-        metric.add_scores(scoring.scores(estimates, references, references.sum(1), final=True))
+        metric.update(scoring.scores(estimates, references, references.sum(1), final=True))
         torch.testing.assert_close(metric.compute(), alone[name].compute(), equal_nan=True)
     return {name: metric.compute().item() for name, metric in together.items()}
 

@@ -47,9 +47,3 @@ def test_two_outputs_in_a_fixed_order():
     matched = pit(references.flip(1), references, admissible=torch.tensor([[0, 1]]))
     assert torch.equal(matched.mixing_matrix, torch.eye(2).expand(4, -1, -1))
     assert (matched.loss > 0).all() and (pit(references.flip(1), references).loss < -29).all()
-
-
-@pytest.mark.parametrize(("admissible", "message"), [([[0, 1]], "assigns 2 outputs"), ([[0, 1, 3]], "targets 0 to 2")])
-def test_assignments_that_do_not_fit_are_refused(admissible, message):
-    with pytest.raises(ValueError, match=message):
-        pit(torch.randn(1, 3, 50), torch.randn(1, 2, 50), admissible=torch.tensor(admissible))

@@ -2,7 +2,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mixit_lightning.cli import main
 from mixit_lightning.errors import UserError
 from mixit_lightning.rooms import RoomBank, direct_sample, reverberation_time
 from mixit_lightning.rooms.bank import make_bank
@@ -43,12 +42,6 @@ def test_one_file_with_a_row_for_every_place(bank):
         assert abs(int(np.abs(response[: row.direct + 4]).argmax()) - row.direct) <= 1
         assert len(response) == row.samples == row.direct + round(row.rt60 * 8000)
         assert row.rt60_measured == reverberation_time(response, 8000)
-
-
-def test_reverberation_times_are_within_15_percent_on_average(bank):
-    table = RoomBank.load(bank).table
-    assert (table["rt60_measured"] / table["rt60"] - 1).abs().mean() < 0.15
-    assert table["rt60"].between(0.15, 0.35).all()
 
 
 def test_no_two_rooms_are_alike(bank):
@@ -115,26 +108,12 @@ def test_a_bank_that_is_there_is_left_as_it_is(bank, capsys):
 
 
 def test_files_that_are_no_banks(bank, tmp_path):
-    text, cut, other = (tmp_path / name for name in ("text.npz", "cut.npz", "other.npz"))
+    text, cut, other, pickled = (tmp_path / f"{name}.npz" for name in ("text", "cut", "other", "pickled"))
     text.write_text("rooms")
     cut.write_bytes(bank.read_bytes()[:-1000])
-    np.savez(other, sample_rate=8000, responses=np.zeros(3), samples=[4])
-    for path in (tmp_path / "missing.npz", text, cut, other):
+    columns = {"sample_rate": 8000, "responses": np.zeros(3)}
+    np.savez(other, **columns, samples=[4])
+    np.savez(pickled, **columns, samples=[3], split=np.array([print], dtype=object))
+    for path in (tmp_path / "missing.npz", text, cut, other, pickled):
         with pytest.raises(UserError, match=f"{path.name}: .*mixit rooms path="):
             RoomBank.load(path)
-
-
-def test_pickled_objects_are_refused(tmp_path):
-    path = tmp_path / "rooms.npz"
-    np.savez(
-        path, sample_rate=8000, responses=np.zeros(3), samples=np.array([3]), split=np.array([print], dtype=object)
-    )
-    with pytest.raises(UserError, match=str(path)):
-        RoomBank.load(path)
-
-
-def test_command_names_a_misspelt_key_and_one_without_a_value(capsys):
-    assert main(["rooms", "path=x.npz", "rt6=[1,2]"]) == 1
-    assert "rt60?" in capsys.readouterr().err
-    assert main(["rooms"]) == 1
-    assert "path=VALUE" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Choosing the items of each batch, and reading them."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ class Drawing(NamedTuple):
         return [example * num_mixtures + member for example in self.unlabelled for member in range(num_mixtures)]
 
 
+@dataclass(eq=False)
 class TrainingSampler(Sampler[Drawing]):
     """Numbers of the examples of every batch; a function of the seed and the number of the batch alone.
 
@@ -54,30 +56,21 @@ class TrainingSampler(Sampler[Drawing]):
         UserError: the processes cannot share a batch evenly.
     """
 
-    def __init__(
-        self,
-        batch_size: int,
-        labelled_share: float,
-        steps: int,
-        seed: int,
-        steps_taken: Callable[[], int] = lambda: 0,
-        rank: int = 0,
-        world_size: int = 1,
-        repeated: int = 0,
-    ) -> None:
-        if batch_size % world_size:
+    batch_size: int
+    labelled_share: float
+    steps: int
+    seed: int
+    steps_taken: Callable[[], int] = lambda: 0
+    rank: int = 0
+    world_size: int = 1
+    repeated: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size % self.world_size:
             raise UserError(
-                f"datamodule.batch_size={batch_size}: {world_size} processes cannot share it evenly; it counts the "
-                "examples of all of them"
+                f"datamodule.batch_size={self.batch_size}: {self.world_size} processes cannot share it evenly; it "
+                "counts the examples of all of them"
             )
-        self.batch_size = batch_size
-        self.labelled_share = labelled_share
-        self.steps = steps
-        self.seed = seed
-        self.steps_taken = steps_taken
-        self.rank = rank
-        self.world_size = world_size
-        self.repeated = repeated
 
     def __len__(self) -> int:
         return self.steps
@@ -119,6 +112,7 @@ class DrawnBatch(NamedTuple):
         return TrainingBatch(mixtures, references, [item.name for item in items])
 
 
+@dataclass(eq=False)
 class TrainingDataset(Dataset[TrainingBatch | DrawnBatch]):
     """Batches for the drawings of a `TrainingSampler`.
 
@@ -130,41 +124,23 @@ class TrainingDataset(Dataset[TrainingBatch | DrawnBatch]):
         lazy: whether to leave the convolution with room impulse responses to the device that trains.
     """
 
-    def __init__(
-        self,
-        mixtures: TrainingMixtures,
-        num_mixtures: int = 2,
-        silent_share: float = 0.0,
-        seed: int = 0,
-        *,
-        lazy: bool = False,
-    ) -> None:
-        self.mixtures = mixtures
-        self.num_mixtures = num_mixtures
-        self.silent_share = silent_share
-        self.seed = seed
-        self.lazy = lazy
+    mixtures: TrainingMixtures
+    num_mixtures: int = 2
+    silent_share: float = 0.0
+    seed: int = 0
+    lazy: bool = False
 
     def __getitem__(self, drawing: Drawing) -> TrainingBatch | DrawnBatch:
         members = drawing.members(self.num_mixtures)
         items = [self.mixtures.draw(number, labelled=True) for number in drawing.labelled]
         items += [self.mixtures.draw(number, labelled=False) for number in members]
-        silent = [
-            index
-            for index, number in enumerate(members, len(drawing.labelled))
-            if number == self.silent_member(number // self.num_mixtures)
-        ]
+        silent = []
+        for example, first in enumerate(range(len(drawing.labelled), len(items), self.num_mixtures)):
+            rng = generator(self.seed, 3, drawing.unlabelled[example])
+            if rng.random() < self.silent_share:
+                silent.append(first + int(rng.integers(self.num_mixtures)))
         batch = DrawnBatch(items, len(drawing.labelled), silent)
         return batch if self.lazy else batch.render()
-
-    def silent_member(self, example: int) -> int | None:
-        """Number of the mixture of an unlabelled example that is left silent, if one is."""
-        if not self.silent_share:
-            return None
-        rng = generator(self.seed, 3, example)
-        if rng.random() >= self.silent_share:
-            return None
-        return example * self.num_mixtures + int(rng.integers(self.num_mixtures))
 
 
 class EvaluationDataset(Dataset[EvaluationBatch]):

@@ -14,7 +14,7 @@ from ..interrupts import leave_to_parent
 from .batches import DrawnBatch, EvaluationDataset, TrainingDataset, TrainingSampler
 from .inventory import Diagnosis, Inventory
 from .mixture import EvaluationBatch, EvaluationMixtures, TrainingBatch, TrainingMixtures
-from .reverberation import ReverberantList, ReverberantTraining, Rooms
+from .reverberation import ReverberantMixtures, Rooms
 
 Split = Literal["train", "valid", "test"]
 
@@ -34,8 +34,7 @@ class MixtureDataModule(lightning.LightningDataModule):
         labelled_share: share of the examples of a batch that come with references, 0 to 1.
         num_mixtures: mixtures that are added up for an unlabelled example.
         silent_share: share of the unlabelled examples of which one mixture is left silent, so that the network also
-            gets mixtures as they are. Outputs that add up to their input fit those anyway; only the sparsity term of
-            the objective learns from them.
+            gets mixtures as they are. Only the sparsity term of the objective learns from those.
         steps_per_epoch: training steps between two validations; the order of the data does not depend on it.
         evaluation_batch_size: mixtures of a validation step. Tests go through whole mixtures one by one, unless
             the recipe's all have one length.
@@ -84,13 +83,8 @@ class MixtureDataModule(lightning.LightningDataModule):
         Raises:
             UserError: a size is not positive, or something is wrong with the recordings or the rooms.
         """
-        sizes = {
-            "batch_size": self.batch_size,
-            "steps_per_epoch": self.steps_per_epoch,
-            "evaluation_batch_size": self.evaluation_batch_size,
-            "duration": self.length,
-        }
-        for name, size in sizes.items():
+        sizes = {name: getattr(self, name) for name in ("batch_size", "steps_per_epoch", "evaluation_batch_size")}
+        for name, size in (sizes | {"duration": self.length}).items():
             if size < 1:
                 raise UserError(f"datamodule.{name} must be positive")
         if not 0 <= self.silent_share <= 1:
@@ -102,23 +96,16 @@ class MixtureDataModule(lightning.LightningDataModule):
             self.training = self.training_mixtures()
             self.evaluation = {split: self.evaluation_mixtures(split) for split in EVALUATED}
             self.partners = {split: self.evaluation_partners(split) for split in EVALUATED}
+            if rooms and not hasattr(self.training, "draw_sources"):
+                raise UserError(
+                    f"rooms={self.rooms}: this recipe does not mix sources on the fly, so they cannot be convolved "
+                    "with room impulse responses"
+                )
             if rooms:
-                self.make_reverberant(rooms)
-
-    def make_reverberant(self, rooms: dict[str, Rooms]) -> None:
-        """Make all mixtures reverberant.
-
-        Raises:
-            UserError: they are not made of their sources on the fly.
-        """
-        if not hasattr(self.training, "draw_sources"):
-            raise UserError(
-                f"rooms={self.rooms}: this recipe does not mix sources on the fly, so they cannot be convolved with "
-                "room impulse responses"
-            )
-        self.training = ReverberantTraining(self.training, rooms["train"], self.seed)  # type: ignore[arg-type]
-        for split in EVALUATED:
-            self.evaluation[split] = ReverberantList(self.evaluation[split], rooms[split], LIST_SEEDS[split])  # type: ignore[arg-type]
+                self.training = ReverberantMixtures(self.training, rooms["train"], self.seed)
+                for split in EVALUATED:
+                    mixtures = self.evaluation[split]
+                    self.evaluation[split] = ReverberantMixtures(mixtures, rooms[split], LIST_SEEDS[split])
 
     @abstractmethod
     def training_mixtures(self) -> TrainingMixtures:
@@ -220,9 +207,8 @@ class MixtureDataModule(lightning.LightningDataModule):
 
     def evaluation_dataloader(self, split: Split, batch_size: int) -> DataLoader[EvaluationBatch]:
         """A fixed list in order."""
-        return self.loader_of(
-            EvaluationDataset(self.evaluation[split], batch_size, self.num_mixtures, self.partners[split])
-        )
+        mixtures, partners = self.evaluation[split], self.partners[split]
+        return self.loader_of(EvaluationDataset(mixtures, batch_size, self.num_mixtures, partners))
 
     def loader_of(self, dataset: Dataset[EvaluationBatch]) -> DataLoader[EvaluationBatch]:
         """Batches in order; processes take turns at them, so that each is seen once."""

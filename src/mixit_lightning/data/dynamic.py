@@ -19,13 +19,11 @@ class SoundPool(Protocol):
     @property
     def groups(self) -> Sequence[str]:
         """Names of the groups."""
-        ...
 
     def draw(
         self, group: str, rng: np.random.Generator, length: int | None, margin: Margin = NO_MARGIN
     ) -> tuple[str, np.ndarray]:
         """Name and samples of a random sound at RMS 1, with a margin: `length` samples, or all where that is None."""
-        ...
 
 
 class DynamicMixtures:
@@ -56,7 +54,7 @@ class DynamicMixtures:
         if min(source_shares, default=0) < 0 or sum(source_shares) <= 0:
             raise UserError(f"datamodule.source_shares={list(source_shares)} must be shares, and not all zero")
         self.pools = {True: labelled, False: unlabelled}
-        for pool in (labelled, unlabelled):
+        for pool in self.pools.values():
             check_groups(pool, source_shares, "source_shares")
         self.source_shares = np.array(source_shares) / np.sum(source_shares)
         self.max_sources = int(np.flatnonzero(self.source_shares)[-1]) + 1

@@ -61,15 +61,12 @@ class Diagnosis(Protocol):
     @property
     def healthy(self) -> bool:
         """Whether it can be used."""
-        ...
 
     def plain(self) -> dict[str, Any]:
         """All of it in plain types."""
-        ...
 
     def show(self) -> None:
         """Print it."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -93,27 +90,15 @@ def by_split(inventory: Inventory) -> dict[str, list[Item]]:
 
 def examine_names(inventory: Inventory) -> Iterator[Finding]:
     """The cheap checks: numbers of items, missing files, recordings and speakers in two splits. No file is opened."""
-    splits = by_split(inventory)
-    if not inventory.items:
-        splits = {"the folder": []}
+    root, splits = str(inventory.root), by_split(inventory) if inventory.items else {"the folder": []}
     for split, items in splits.items():
         standard = inventory.standard_counts.get(split)
         if not items:
-            yield Finding(
-                "missing",
-                "error",
-                str(inventory.root),
-                f"{split} holds nothing to look at",
-                "give data= the folder that the recipe's README describes, or run prepare",
-            )
+            cure = "give data= the folder that the recipe's README describes, or run prepare"
+            yield Finding("missing", "error", root, f"{split} holds nothing to look at", cure)
         elif standard and SUBSET * standard <= len(items) != standard:
-            yield Finding(
-                "count",
-                "error",
-                str(inventory.root),
-                f"{split} has {len(items)} mixtures, the standard set {standard}",
-                "run prepare again, or delete what does not belong there",
-            )
+            what = f"{split} has {len(items)} mixtures, the standard set {standard}"
+            yield Finding("count", "error", root, what, "run prepare again, or delete what does not belong there")
     for item in inventory.items:
         for signal, path in item.paths.items():
             if not path.is_file():

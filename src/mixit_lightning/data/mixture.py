@@ -58,16 +58,14 @@ class Sources(NamedTuple):
 
 
 class LazyMixture(Protocol):
-    """A mixture whose sources are still to be convolved with room impulse responses."""
+    """A mixture, or its sources where they are still to be convolved with room impulse responses."""
 
     @property
     def name(self) -> str:
-        """Name of the mixture, see `Mixture`."""
-        ...
+        """See `Mixture`."""
 
     def render(self) -> Mixture:
         """Convolve the sources and add them up."""
-        ...
 
 
 class TrainingMixtures(Protocol):
@@ -75,7 +73,6 @@ class TrainingMixtures(Protocol):
 
     def draw(self, number: int, *, labelled: bool) -> LazyMixture:
         """Mixture of that number among the labelled or the unlabelled; unlabelled ones come without references."""
-        ...
 
 
 class EvaluationMixtures(Protocol):
@@ -84,34 +81,6 @@ class EvaluationMixtures(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, number: int) -> Mixture: ...
-
-
-class TrainingSources(Protocol):
-    """Training mixtures whose sources can be drawn one by one, to be convolved with room impulse responses."""
-
-    @property
-    def max_sources(self) -> int:
-        """The most sources that a mixture may have."""
-        ...
-
-    def draw_sources(self, number: int, *, labelled: bool, margin: Margin) -> Sources:
-        """Sources of the mixture that `draw` gives for that number, of unlabelled ones as well."""
-        ...
-
-
-class EvaluationSources(Protocol):
-    """A fixed list of mixtures whose sources can be drawn one by one."""
-
-    @property
-    def max_sources(self) -> int:
-        """The most sources that a mixture has."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def sources(self, number: int, margin: Margin) -> Sources:
-        """Sources of the mixture of that number."""
-        ...
 
 
 class TrainingBatch(NamedTuple):
@@ -181,13 +150,7 @@ def stack_mixtures(items: Sequence[Mixture]) -> Tensor:
 def stack_references(items: Sequence[Mixture]) -> Tensor:
     """`(item, source, time)`, padded with silence to the largest number of sources; shared as mixtures are."""
     most = max(len(item.references) for item in items)
-    missing = [most - len(item.references) for item in items]
-    return default_collate(
-        [
-            functional.pad(item.references, (0, 0, 0, count)) if count else item.references
-            for item, count in zip(items, missing, strict=True)
-        ]
-    )
+    return default_collate([functional.pad(item.references, (0, 0, 0, most - len(item.references))) for item in items])
 
 
 def fit_length(waveform: Tensor, length: int) -> Tensor:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from ..audio.finding import is_recording
 from ..audio.opening import read, read_headers
 from ..errors import UserError
 from .mixture import NO_MARGIN, Margin, Mixture, Sources, generator
+
+T = TypeVar("T")
 
 
 class Row(NamedTuple):
@@ -61,19 +64,6 @@ class PreparedMixtures:
         self.rows = list(rows)
         self.max_sources = max((len(row.references) for row in rows), default=0)
         self.rows_of = {True: labelled, False: unlabelled}
-        self.passes = lru_cache(maxsize=8)(self.order_of_pass)
-
-    def __getstate__(self) -> dict[str, object]:
-        """A cache of a method cannot be sent to a worker."""
-        return {name: value for name, value in vars(self).items() if name != "passes"}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
-        self.passes = lru_cache(maxsize=8)(self.order_of_pass)
-
-    def order_of_pass(self, number: int, labelled: bool) -> np.ndarray:
-        """The order of the rows in one pass through them."""
-        return generator(self.seed, 1, number, labelled).permutation(len(self.rows_of[labelled]))
 
     def draw(self, number: int, *, labelled: bool) -> Mixture:
         """A random crop of the next row of the current pass; unlabelled: no file but the mixture's is opened.
@@ -81,8 +71,7 @@ class PreparedMixtures:
         Raises:
             UserError: a file is damaged.
         """
-        crop = self.choose(number, labelled)
-        return crop.mixture(with_references=labelled)
+        return self.choose(number, labelled).mixture(with_references=labelled)
 
     def draw_sources(self, number: int, *, labelled: bool, margin: Margin) -> Sources:
         """The references of the crop that `draw` gives, with a margin.
@@ -95,7 +84,7 @@ class PreparedMixtures:
     def choose(self, number: int, labelled: bool) -> "Crop":
         """The crop of that number."""
         rows = self.rows_of[labelled]
-        row = rows[self.passes(number // len(rows), labelled)[number % len(rows)]]
+        row = rows[order_of_pass(self.seed, number // len(rows), labelled, len(rows))[number % len(rows)]]
         rng = generator(self.seed, 2, number, labelled)
         length = self.length or row.frames
         start = int(rng.integers(max(0, row.frames - length) + 1))
@@ -120,6 +109,12 @@ class PreparedMixtures:
         return Crop(row, max(0, row.frames - length) // 2, length)
 
 
+@lru_cache(maxsize=16)
+def order_of_pass(seed: int, number: int, labelled: bool, count: int) -> np.ndarray:
+    """The order of `count` rows in one pass through them."""
+    return generator(seed, 1, number, labelled).permutation(count)
+
+
 class Crop(NamedTuple):
     """A crop of a row; silence follows where the row is too short."""
 
@@ -130,10 +125,8 @@ class Crop(NamedTuple):
     def mixture(self, *, with_references: bool) -> Mixture:
         """Read the mixture, and its references only if they are asked for."""
         mixture = self.read(self.row.mixture, NO_MARGIN)
-        references = [self.read(path, NO_MARGIN) for path in self.row.references] if with_references else []
-        return Mixture(
-            self.row.name, mixture, torch.stack(references) if references else mixture.new_zeros(0, self.length)
-        )
+        references = self.sources(NO_MARGIN).signals if with_references else mixture.new_zeros(0, self.length)
+        return Mixture(self.row.name, mixture, references)
 
     def sources(self, margin: Margin) -> Sources:
         """Read the references with a margin."""
@@ -146,8 +139,8 @@ class Crop(NamedTuple):
         return torch.from_numpy(margin.around(read(path, first, last - first), self.start - first, self.length))
 
 
-def split_rows(rows: Sequence[Row], labelled_share: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """Split rows at random into a labelled share and the others.
+def split_rows(rows: Sequence[T], labelled_share: float, seed: int, what: str = "mixture") -> tuple[list[T], list[T]]:
+    """Split rows, or recordings, at random into a labelled share and the others.
 
     Raises:
         UserError: the share leaves one of the two splits empty.
@@ -156,7 +149,7 @@ def split_rows(rows: Sequence[Row], labelled_share: float, seed: int) -> tuple[l
     cut = round(labelled_share * len(order))
     if 0 < labelled_share < 1 and cut in (0, len(order)):
         kind = "unlabelled" if cut else "labelled"
-        raise UserError(f"objective.labelled_share={labelled_share} leaves no {kind} mixture of {len(order)}")
+        raise UserError(f"objective.labelled_share={labelled_share} leaves no {kind} {what} of {len(order)}")
     return [rows[i] for i in order[:cut]], [rows[i] for i in order[cut:]]
 
 
@@ -184,19 +177,16 @@ def make_rows(files: Sequence[Sequence[Path]], sample_rate: int, what: str) -> l
     headers = iter(read_headers([path for group in files for path in group], what))
     rows = []
     for group in files:
-        frames = None
-        for path in group:
-            header = next(headers)
-            frames = header.frames if frames is None else frames
+        found = list(islice(headers, len(group)))
+        for path, header in zip(group, found, strict=True):
             if header.sample_rate != sample_rate:
                 raise UserError(
                     f"{path}: {header.sample_rate} Hz where sample_rate={sample_rate}; "
                     "set sample_rate to it or prepare the files again"
                 )
-            if header.frames != frames:
+            if header.frames != (frames := found[0].frames):
                 raise UserError(f"{path}: {header.frames} samples where its mixture has {frames}; prepare it again")
-        assert frames is not None
-        rows.append(Row(group[0].stem, group[0], tuple(group[1:]), frames))
+        rows.append(Row(group[0].stem, group[0], tuple(group[1:]), found[0].frames))
     return rows
 
 

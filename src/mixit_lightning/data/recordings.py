@@ -12,6 +12,7 @@ from ..audio.opening import read, read_header, read_headers
 from ..audio.resampling import resample
 from ..errors import UserError
 from .mixture import NO_MARGIN, Margin
+from .prepared import split_rows
 
 CACHE_BYTES = 2 * 2**30
 
@@ -101,8 +102,6 @@ class RecordingPool:
         Raises:
             UserError: no folder, no audio, one speaker only, or a file that is damaged or has too low a rate.
         """
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder; the layout is <data>/<split>/<speaker>/**")
         paths = find_recordings(folder, sample_rate)
         if loose := [path for path in paths if path.parent == folder]:
             raise UserError(f"{loose[0]}: lies beside the speakers' folders; move it into its speaker's folder")
@@ -120,8 +119,6 @@ class RecordingPool:
         Raises:
             UserError: no folder, no audio, or a file that is damaged or has too low a rate.
         """
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder; see the recipe's README for the layout of data=")
         paths = find_recordings(folder, sample_rate, any_channels=True)
         recordings = [Recording(path, str(path.relative_to(folder))) for path in paths]
         return cls(recordings, sample_rate, speeds, repeats=repeats)
@@ -137,16 +134,11 @@ class RecordingPool:
         if share in (0, 1):
             return self, self
         recordings = [Recording(path, group) for group in self.groups for path in self.recordings[group]]
-        order = np.random.default_rng(seed).permutation(len(recordings))
-        cut = round(share * len(recordings))
-        splits = [[recordings[i] for i in split] for split in (order[:cut], order[cut:])]
-        if not all(splits):
-            raise UserError(f"objective.labelled_share={share} of {len(recordings)} recordings leaves an empty split")
-        one, other = (
+        labelled, others = (
             RecordingPool(split, self.sample_rate, self.speeds, repeats=self.repeats, decoded=self.decoded)
-            for split in splits
+            for split in split_rows(recordings, share, seed, "recording")
         )
-        return one, other
+        return labelled, others
 
     def draw_any(self, rng: np.random.Generator, length: int | None) -> tuple[str, np.ndarray]:
         """A random recording of a random group, see `draw`."""
@@ -209,8 +201,10 @@ def find_recordings(folder: Path, sample_rate: int, *, any_channels: bool = Fals
     """All recordings below a folder, after a look at their headers.
 
     Raises:
-        UserError: no audio, or a file that is damaged or has too low a rate.
+        UserError: no folder, no audio, or a file that is damaged or has too low a rate.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; see the recipe's README for the layout of data=")
     paths = recordings_below(folder)
     if not paths:
         raise UserError(f"{folder}: no audio files ({', '.join(RECORDINGS + CONTAINERS)}) below it")

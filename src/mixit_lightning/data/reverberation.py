@@ -1,17 +1,19 @@
 """Reverberant mixtures: each source is convolved, on the fly, with a room impulse response (RIR)."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ..errors import UserError
 from ..rooms import RoomBank
 from ..rooms.acoustics import LEAD
-from .mixture import EvaluationSources, Margin, Mixture, TrainingSources, generator
+from .mixture import Margin, Mixture, Sources, generator
 
 
 class DryMixture(NamedTuple):
@@ -89,9 +91,7 @@ class Rooms:
         Raises:
             UserError: no bank, one of another sample rate (Hz), or a split without rooms.
         """
-        if not isinstance(path, str):
-            raise UserError(f"rooms={path}: must be a file that `mixit rooms` made")
-        bank = RoomBank.load(Path(path).expanduser())
+        bank = RoomBank.load(Path(str(path)).expanduser())
         if bank.sample_rate != sample_rate:
             raise UserError(
                 f"{path}: rooms at {bank.sample_rate} Hz where sample_rate={sample_rate}; "
@@ -99,77 +99,51 @@ class Rooms:
             )
         return {split: cls(bank, split, early, path) for split in splits}
 
-    def check_positions(self, max_sources: int) -> None:
-        """Refuse mixtures of more sources than a room has source positions.
-
-        Raises:
-            UserError: there are too few.
-        """
-        if max_sources > (positions := min(map(len, self.rooms))):
-            raise UserError(
-                f"{self.source}: {positions} source positions per room, but a mixture may have {max_sources} sources; "
-                f"make it again with num_sources={max_sources}"
-            )
-
     def draw(self, rng: np.random.Generator, num_sources: int) -> tuple[Tensor, Tensor | None]:
         """Responses at different source positions of a random room, `(source, tap)`, and those of the references."""
         room = self.rooms[rng.integers(len(self.rooms))]
         positions = rng.choice(room, num_sources, replace=False)
-        responses = torch.nn.utils.rnn.pad_sequence(
-            [self.responses[position] for position in positions], batch_first=True
-        )
+        responses = pad_sequence([self.responses[position] for position in positions], batch_first=True)
         return responses, None if self.early is None else responses[:, : self.early]
 
 
-class ReverberantTraining:
-    """Reverberant training mixtures.
+@dataclass
+class ReverberantMixtures:
+    """Mixtures convolved with rooms: endless ones for training, or a fixed list.
 
     Args:
-        mixtures: dry.
-        rooms: for training.
+        mixtures: dry, with `max_sources`; for training with `draw_sources`, as a list with `sources`.
+        rooms: of the same split.
         seed: of the choice of rooms and source positions.
 
     Raises:
         UserError: a mixture may have more sources than a room has source positions.
     """
 
-    def __init__(self, mixtures: TrainingSources, rooms: Rooms, seed: int) -> None:
-        rooms.check_positions(mixtures.max_sources)
-        self.mixtures = mixtures
-        self.rooms = rooms
-        self.seed = seed
+    mixtures: Any
+    rooms: Rooms
+    seed: int
+
+    def __post_init__(self) -> None:
+        if (most := self.mixtures.max_sources) > (positions := min(map(len, self.rooms.rooms))):
+            raise UserError(
+                f"{self.rooms.source}: {positions} source positions per room, but a mixture may have {most} sources; "
+                f"make it again with num_sources={most}"
+            )
 
     def draw(self, number: int, *, labelled: bool) -> DryMixture:
         """Mixture of that number, still dry: the caller decides where to convolve."""
         sources = self.mixtures.draw_sources(number, labelled=labelled, margin=self.rooms.margin)
-        responses = self.rooms.draw(generator(self.seed, 4, number, labelled), len(sources.signals))
-        length = sources.signals.shape[-1] - sum(self.rooms.margin)
-        return DryMixture(*sources, *responses, length, labelled)
-
-
-class ReverberantList:
-    """A fixed list of reverberant mixtures.
-
-    Args:
-        mixtures: dry.
-        rooms: for evaluation.
-        seed: of the choice of rooms and source positions.
-
-    Raises:
-        UserError: a mixture may have more sources than a room has source positions.
-    """
-
-    def __init__(self, mixtures: EvaluationSources, rooms: Rooms, seed: int) -> None:
-        rooms.check_positions(mixtures.max_sources)
-        self.mixtures = mixtures
-        self.rooms = rooms
-        self.seed = seed
+        return self.in_room(sources, generator(self.seed, 4, number, labelled), labelled)
 
     def __len__(self) -> int:
         return len(self.mixtures)
 
     def __getitem__(self, number: int) -> Mixture:
         sources = self.mixtures.sources(number, self.rooms.margin)
-        responses = self.rooms.draw(generator(self.seed, number, 1), len(sources.signals))
-        length = sources.signals.shape[-1] - sum(self.rooms.margin)
-        return DryMixture(*sources, *responses, length, labelled=True).render()
+        return self.in_room(sources, generator(self.seed, number, 1), True).render()
+
+    def in_room(self, sources: Sources, rng: np.random.Generator, labelled: bool) -> DryMixture:
+        """Sources with their margins, and the responses of a random room."""
+        responses = self.rooms.draw(rng, len(sources.signals))
+        return DryMixture(*sources, *responses, sources.signals.shape[-1] - sum(self.rooms.margin), labelled)

@@ -3,36 +3,17 @@
 from .functional import Scores, momi, separation_scores, si_snr
 from .scoring import FussScoring, Scoring, SeparationScoring, SpeechScoring
 from .speech import SpeechScores, speech_scores
-from .torchmetrics import (
-    EqualSeparation,
-    FoundMSi,
-    FoundOneSource,
-    MoMi,
-    MSi,
-    OneSource,
-    OracleRemix,
-    OverSeparation,
-    SISNRi,
-    UnderSeparation,
-)
+from .torchmetrics import MoMi, ScoreMean
 
 __all__ = [
-    "EqualSeparation",
-    "FoundMSi",
-    "FoundOneSource",
     "FussScoring",
-    "MSi",
     "MoMi",
-    "OneSource",
-    "OracleRemix",
-    "OverSeparation",
-    "SISNRi",
+    "ScoreMean",
     "Scores",
     "Scoring",
     "SeparationScoring",
     "SpeechScores",
     "SpeechScoring",
-    "UnderSeparation",
     "momi",
     "separation_scores",
     "si_snr",

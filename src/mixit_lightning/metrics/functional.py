@@ -1,5 +1,6 @@
 """Metrics as functions, in positive decibels; a value is NaN where a metric does not apply to an example."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -69,6 +70,26 @@ class Scores(NamedTuple):
     mixing_matrix: Tensor
     """`(batch, reference, output)`: the output chosen for each reference; a row of zeros for a silent reference."""
 
+    @property
+    def under_separation(self) -> Tensor:
+        """`(batch,)`, 1 for fewer active outputs than references, 0 otherwise; NaN without references."""
+        return self.compare(torch.lt)
+
+    @property
+    def equal_separation(self) -> Tensor:
+        """The same for as many."""
+        return self.compare(torch.eq)
+
+    @property
+    def over_separation(self) -> Tensor:
+        """The same for more."""
+        return self.compare(torch.gt)
+
+    def compare(self, relation: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Whether the relation holds between the numbers of active outputs and of references."""
+        holds = relation(self.num_active_outputs, self.num_references)
+        return holds.double().where(self.num_references > 0, torch.nan)
+
 
 def separation_scores(estimates: Tensor, references: Tensor, mixtures: Tensor) -> Scores:
     """Score outputs against references, padded with silence where examples have different numbers of sources.
@@ -87,17 +108,12 @@ def separation_scores(estimates: Tensor, references: Tensor, mixtures: Tensor) -
     counts = active.sum(-1)
     if len(counts) and counts.max() > outputs.shape[1]:
         raise ValueError(f"{counts.max()} references with sound cannot be matched to {outputs.shape[1]} outputs")
-    per_example = ("input_si_snr", "si_snr", "si_snri", "one_source", "si_snri_oracle_remix")
-    values = {
-        name: torch.full(counts.shape, torch.nan, dtype=torch.float64, device=estimates.device)
-        for name in (*per_example, "si_snr_found", "si_snri_found")
-    }
+    unknown = torch.full(counts.shape, torch.nan, dtype=torch.float64, device=estimates.device)
+    values = {name: unknown.clone() for name in Scores._fields if name == "one_source" or "si_snr" in name}
     num_active_outputs, num_found = torch.zeros_like(counts), torch.zeros_like(counts)
     matrices = estimates.new_zeros(len(estimates), references.shape[1], estimates.shape[1])
-    for count in counts.unique().tolist():
+    for count in counts[counts > 0].unique().tolist():
         chosen = counts == count
-        if count == 0:
-            continue
         targets = sources[chosen][active[chosen]].view(-1, count, sources.shape[-1])
         signals = outputs[chosen]
         spare = signals.shape[1] - count  # of the outputs, which go to silent targets, and cost nothing there
@@ -145,8 +161,7 @@ def momi(estimates: Tensor, mixtures: Tensor, admissible: Tensor | None = None, 
     Args:
         estimates: `(batch, output, time)`, from the mixture of mixtures.
         mixtures: `(batch, mixture, time)`.
-        admissible: see `mixit`.
-        search: see `mixit`.
+        admissible: see `mixit`, as for `search`.
 
     Returns:
         `(batch,)` in dB, mean over the mixtures.

@@ -8,18 +8,11 @@ from torch import Tensor
 from ..errors import UserError
 from .functional import Scores, separation_scores
 from .speech import PESQ_MODES, SpeechScores, speech_scores
-from .torchmetrics import (
-    EqualSeparation,
-    FoundMSi,
-    FoundOneSource,
-    MSi,
-    OneSource,
-    OracleRemix,
-    OverSeparation,
-    ScoreMean,
-    SISNRi,
-    UnderSeparation,
-)
+from .torchmetrics import ScoreMean
+
+PAIRED = "best outputs, one a reference (PIT on SI-SNR); mean over "
+FOUND = "best active outputs, one a reference (PIT on SI-SNR); mean over references of such inputs"
+RATE = "share of inputs, by their number of outputs above -20 dB of the quietest reference"
 
 
 class Scoring(ABC):
@@ -37,8 +30,8 @@ class Scoring(ABC):
         """
 
     @abstractmethod
-    def metrics(self) -> dict[str, Any]:
-        """Fresh metrics, with the method `add_scores`, by name."""
+    def metrics(self) -> dict[str, ScoreMean]:
+        """Fresh metrics by name."""
 
 
 class SeparationScoring(Scoring):
@@ -48,34 +41,36 @@ class SeparationScoring(Scoring):
         """The best output for each reference."""
         return separation_scores(estimates, references, mixtures)
 
-    def metrics(self) -> dict[str, Any]:
-        """SI-SNRi, MSi, 1S, oracle remix and over-separation."""
+    def metrics(self) -> dict[str, ScoreMean]:
+        """SI-SNRi over inputs, MSi over references, 1S, oracle remix and over-separation."""
         return {
-            "si_snri": SISNRi(),
-            "msi": MSi(),
-            "one_source": OneSource(),
-            "si_snri_oracle_remix": OracleRemix(),
-            "over_separation": OverSeparation(),
+            "si_snri": ScoreMean("si_snri", f"{PAIRED}inputs with two or more sources"),
+            "msi": ScoreMean("si_snri", f"{PAIRED}references of multi-source inputs", "num_references"),
+            "one_source": ScoreMean("one_source", "best single output; mean over inputs with one source"),
+            "si_snri_oracle_remix": ScoreMean(
+                "si_snri_oracle_remix",
+                "best remix of all outputs onto the references; mean over inputs with two or more sources",
+            ),
+            "over_separation": ScoreMean("over_separation", RATE),
         }
 
 
 class FussScoring(SeparationScoring):
-    """As the released FUSS evaluation scores.
+    """As the released FUSS evaluation scores: references whose output is not active are left out of 1S and MSi.
 
     Source: Wisdom et al., "What's All the FUSS About Free Universal Sound Separation Data?", ICASSP 2021.
     """
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> dict[str, ScoreMean]:
         """1S, MSi for 2, 3 and 4 sources and all of them, rates of under-, equal and over-separation."""
+        one_source = "best single output, if active; mean over inputs with one source"
+        separation = super().metrics()
         return {
-            "one_source": FoundOneSource(),
-            "msi": FoundMSi(),
-            **{f"msi_{count}": FoundMSi(count) for count in (2, 3, 4)},
-            "under_separation": UnderSeparation(),
-            "equal_separation": EqualSeparation(),
-            "over_separation": OverSeparation(),
-            "si_snri": SISNRi(),
-            "si_snri_oracle_remix": OracleRemix(),
+            "one_source": ScoreMean("si_snr_found", one_source, num_sources=1),
+            "msi": ScoreMean("si_snri_found", FOUND, "num_found"),
+            **{f"msi_{count}": ScoreMean("si_snri_found", FOUND, "num_found", count) for count in (2, 3, 4)},
+            **{name: ScoreMean(name, RATE) for name in ("under_separation", "equal_separation", "over_separation")},
+            **{name: separation[name] for name in ("si_snri", "si_snri_oracle_remix")},
         }
 
 
@@ -98,14 +93,8 @@ class SpeechScoring(Scoring):
         """The first output against the first reference."""
         return speech_scores(estimates, references, mixtures, self.sample_rate, perceptual=final)
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> dict[str, ScoreMean]:
         """SI-SNRi, and ESTOI and PESQ with the input's beside them."""
         output, mixture = "output 1, which is the speech; mean over inputs", "the unprocessed input; mean over inputs"
-        return {
-            "si_snri": ScoreMean("si_snri", output),
-            "si_snr": ScoreMean("si_snr", output),
-            "estoi": ScoreMean("estoi", output),
-            "input_estoi": ScoreMean("input_estoi", mixture),
-            "pesq": ScoreMean("pesq", output),
-            "input_pesq": ScoreMean("input_pesq", mixture),
-        }
+        columns = ("si_snri", "si_snr", "estoi", "input_estoi", "pesq", "input_pesq")
+        return {name: ScoreMean(name, mixture if name.startswith("input_") else output) for name in columns}

@@ -43,24 +43,28 @@ class AdmissibleSet:
         return torch.cat([self.left[rows // len(self.right)], self.right[rows % len(self.right)]], -1)
 
 
-def as_admissible_set(assignments: Tensor, num_targets: int) -> AdmissibleSet:
+def as_admissible_set(
+    assignments: Tensor, num_outputs: int, num_targets: int, name: str = "admissible"
+) -> AdmissibleSet:
     """Read an `(assignment, output)` integer tensor, the target of each output, as a set of admissible mixing matrices.
 
     Raises:
-        ValueError: it is not such a tensor, is empty, or names a target that does not exist.
+        ValueError: it is not such a tensor, is empty, assigns another number of outputs, or names a target that does
+            not exist.
     """
     if assignments.ndim != 2 or assignments.is_floating_point() or assignments.shape[0] == 0:
         raise ValueError(
-            "admissible must be an integer tensor (assignment, output) with at least one assignment, "
+            f"{name} must be an integer tensor (assignment, output) with at least one assignment, "
             f"not {tuple(assignments.shape)} of {assignments.dtype}"
         )
+    if assignments.shape[1] != num_outputs:
+        raise ValueError(f"{name} assigns {assignments.shape[1]} outputs, but num_outputs={num_outputs}")
     if assignments.min() < 0 or assignments.max() >= num_targets:
-        raise ValueError(f"admissible names targets 0 to {num_targets - 1}; it holds {assignments.unique().tolist()}")
+        raise ValueError(f"{name} names targets 0 to {num_targets - 1}; it holds {assignments.unique().tolist()}")
     targets = torch.arange(num_targets, device=assignments.device)
     matrices = assignments == targets[:, None, None]  # (target, assignment, output)
     rows, row_of = matrices.flatten(0, 1).unique(dim=0, return_inverse=True)
-    none = torch.zeros(1, 0, dtype=torch.float64, device=assignments.device)
-    return AdmissibleSet(rows.double(), none, row_of.view(matrices.shape[:2]))
+    return AdmissibleSet(rows.double(), subsets(0, assignments.device), row_of.view(matrices.shape[:2]))
 
 
 @lru_cache(maxsize=32)

@@ -18,9 +18,6 @@ def least_squares_mixing_matrix(products: Products) -> Tensor:
     give it to all. A mixture that was left silent gets none. Of the many solutions for outputs that depend on each
     other, the one of the least norm is taken, which is defined on every device.
 
-    Args:
-        products: of the estimates and the mixtures.
-
     Returns:
         `(batch, mixture, output)` of zeros and ones, in double precision.
     """

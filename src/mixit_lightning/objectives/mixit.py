@@ -4,9 +4,9 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from .admissible import mixit_set
+from .admissible import as_admissible_set, mixit_set
 from .least_squares import least_squares_mixing_matrix
-from .remix import Levels, Matched, check_signals, remix_loss, typed_set
+from .remix import Levels, Matched, check_signals, remix_loss
 from .search import Products, best_mixing_matrix
 from .signal_loss import full_precision, threshold
 
@@ -21,7 +21,7 @@ def mixit(
     admissible: Tensor | None = None,
     search: Search = "exact",
 ) -> Matched:
-    """Mixture invariant training: the best remix of the outputs into the mixtures that were added up.
+    """The best remix of the outputs into the mixtures that were added up.
 
     `min over A of mean_i L(x_i, [A e]_i)` with A binary and every column of one one (Wisdom et al. 2020, equation 2),
     L the negative thresholded SNR. The gradient of the minimum is the gradient of the minimiser. Of a mixture that was
@@ -60,7 +60,7 @@ def mixit(
             if admissible is None:
                 allowed = mixit_set(num_outputs, num_mixtures, estimates.device)
             else:
-                allowed = typed_set(admissible, num_outputs, num_mixtures, estimates.device)
+                allowed = as_admissible_set(admissible.to(estimates.device), num_outputs, num_mixtures)
             matrix = best_mixing_matrix(products, allowed, level.cost)
         return remix_loss(matrix, estimates, mixtures, level)
 

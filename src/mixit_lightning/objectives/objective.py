@@ -84,9 +84,7 @@ class Objective(nn.Module):
             table = getattr(self, name)
             if table is None:
                 continue
-            as_admissible_set(table, targets)
-            if table.shape[1] != num_outputs:
-                raise ValueError(f"objective.{name} assigns {table.shape[1]} outputs, but num_outputs={num_outputs}")
+            as_admissible_set(table, num_outputs, targets, f"objective.{name}")
             if missing := set(range(targets)) - set(table.unique().tolist()):
                 raise ValueError(f"objective.{name} gives number {min(missing)} of 0 to {targets - 1} no output")
         if self.search == "exact" and self.admissible is None:
@@ -114,25 +112,15 @@ class Objective(nn.Module):
     def forward(self, estimates: Tensor, examples: Examples) -> Tensor:
         """Losses `(example,)` in dB of the estimates `(example, output, time)`."""
         labelled = len(examples.references)
-        return torch.cat(
-            [
-                self.supervised(estimates[:labelled], examples.references, examples.inputs[:labelled]),
-                self.unsupervised(estimates[labelled:], examples.mixtures),
-            ]
-        )
+        supervised = self.supervised(estimates[:labelled], examples.references, examples.inputs[:labelled])
+        return torch.cat([supervised, self.unsupervised(estimates[labelled:], examples.mixtures)])
 
     def supervised(self, estimates: Tensor, references: Tensor, mixture: Tensor) -> Tensor:
         """PIT losses `(example,)` in dB; none for no examples."""
         if not len(references):
             return estimates.new_zeros(0, dtype=torch.float32)
-        return pit(
-            estimates,
-            references,
-            self.max_snr,
-            self.admissible_references,
-            mixture=mixture,
-            silent_max_snr=self.silent_max_snr,
-        ).loss
+        limits = {"max_snr": self.max_snr, "silent_max_snr": self.silent_max_snr}
+        return pit(estimates, references, admissible=self.admissible_references, mixture=mixture, **limits).loss
 
     def unsupervised(self, estimates: Tensor, mixtures: Tensor) -> Tensor:
         """MixIT losses `(example,)` in dB, with the sparsity term if it has a weight; none for no examples."""

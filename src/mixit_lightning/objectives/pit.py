@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .remix import Levels, Matched, check_signals, remix_loss, typed_set
+from .admissible import as_admissible_set
+from .remix import Levels, Matched, check_signals, remix_loss
 from .search import Products, RowEnergies, best_mixing_matrix, best_permutation, energies
 from .signal_loss import SILENT_RMS, full_precision, threshold
 
@@ -61,7 +62,7 @@ def pit(
         if admissible is None:
             matrix = best_permutation(level.cost(pairs))
         else:
-            allowed = typed_set(admissible, num_outputs, num_outputs, estimates.device)
+            allowed = as_admissible_set(admissible.to(estimates.device), num_outputs, num_outputs)
             matrix = best_mixing_matrix(Products.of(estimates, targets), allowed, level.cost)
         matched = remix_loss(matrix, estimates, targets, level)
         return Matched(matched.loss, matched.mixing_matrix[:, :num_references])

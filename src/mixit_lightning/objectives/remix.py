@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .admissible import AdmissibleSet, as_admissible_set
 from .search import RowEnergies, energies
 from .signal_loss import EPSILON
 
@@ -39,10 +38,7 @@ class Levels(NamedTuple):
 
 
 def remix_loss(mixing_matrix: Tensor, estimates: Tensor, targets: Tensor, level: Levels) -> Matched:
-    """The loss of one mixing matrix an example, on the waveforms.
-
-    The Gram form that a search uses loses digits for near-perfect estimates, so it chooses and never trains.
-    """
+    """The loss of one mixing matrix an example; a search's Gram form loses digits of near-perfect estimates."""
     mixing_matrix = mixing_matrix.to(estimates.dtype)
     return Matched(RemixLoss.apply(estimates, targets, mixing_matrix, *level), mixing_matrix)
 
@@ -74,14 +70,6 @@ class RemixLoss(torch.autograd.Function):
         slopes = (20 / math.log(10) / error.shape[1]) * gradients[0][:, None] / energy
         with torch.autocast(error.device.type, enabled=False):
             return torch.bmm((slopes[:, :, None] * mixing_matrix).mT, error), None, None, None, None
-
-
-def typed_set(admissible: Tensor, num_outputs: int, num_targets: int, device: torch.device) -> AdmissibleSet:
-    """Assignments that someone wrote down, checked."""
-    allowed = as_admissible_set(admissible.to(device), num_targets)
-    if admissible.shape[1] != num_outputs:
-        raise ValueError(f"admissible assigns {admissible.shape[1]} outputs; the separator has {num_outputs}")
-    return allowed
 
 
 def check_signals(estimates: Tensor, targets: Tensor, what: str) -> None:

@@ -87,13 +87,7 @@ class RowEnergies(NamedTuple):
 def best_mixing_matrix(products: Products, admissible: AdmissibleSet, cost: Callable[[RowEnergies], Tensor]) -> Tensor:
     """The admissible matrix with the lowest sum of costs over its rows; of several, the first in the set's order.
 
-    Args:
-        products: of estimates and targets.
-        admissible: the set to choose from.
-        cost: from energies to `(batch, target, row)`, dB.
-
-    Returns:
-        `(batch, target, output)` of zeros and ones, in double precision.
+    Costs are `(batch, target, row)` in dB, the matrix `(batch, target, output)` of zeros and ones in double precision.
     """
     costs = cost(RowEnergies.of_rows(products, admissible)).unbind(1)
     totals = costs[0].index_select(-1, admissible.row_of[0])
@@ -107,11 +101,7 @@ def best_mixing_matrix(products: Products, admissible: AdmissibleSet, cost: Call
 def best_permutation(costs: Tensor) -> Tensor:
     """The matrix with one output for each target that has the lowest sum of costs, by the Hungarian method.
 
-    Args:
-        costs: `(batch, target, output)`, as many targets as outputs.
-
-    Returns:
-        `(batch, target, output)` of zeros and ones, in double precision.
+    Costs and the matrix of zeros and ones are `(batch, target, output)`, with as many targets as outputs.
     """
     # Of outputs that diverged, the loss tells.
     outputs = [linear_sum_assignment(table)[1] for table in costs.nan_to_num().cpu().numpy()]

@@ -1,5 +1,9 @@
 """Losses between one estimate and one reference: negative decibels, lower is better."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import reduce
+
 import torch
 from torch import Tensor
 
@@ -27,7 +31,10 @@ def negative_thresholded_snr(estimates: Tensor, references: Tensor, max_snr: flo
     Raises:
         ValueError: the shapes differ.
     """
-    check_same_shape(estimates, references)
+    if estimates.shape != references.shape:  # else they would broadcast into a wrong loss
+        raise ValueError(
+            f"estimates {tuple(estimates.shape)} and references {tuple(references.shape)} must have the same shape"
+        )
     with full_precision(estimates, references) as (estimates, references):
         energy = references.square().sum(-1)
         error = (references - estimates).square().sum(-1)
@@ -55,13 +62,7 @@ def silent_reference_loss(estimates: Tensor, mixture: Tensor, max_snr: float = 2
 
 
 def error_decibels(error: Tensor, tolerance: Tensor, scale: Tensor) -> Tensor:
-    """Energy of an error plus a tolerance, in dB against `scale`: what both losses above are.
-
-    Args:
-        error: `(...)`, energy.
-        tolerance: `(...)`, the energy below which an error no longer matters.
-        scale: `(...)`, the energy that is 0 dB.
-    """
+    """Energy of an error plus the one below which it no longer matters, in dB against a scale; each `(...)`."""
     return 10 * torch.log10((error + (tolerance + EPSILON)) / (scale + EPSILON))
 
 
@@ -70,29 +71,9 @@ def threshold(max_snr: float) -> float:
     return 10 ** (-max_snr / 10)
 
 
-class full_precision:
+@contextmanager
+def full_precision(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Autocast off, and tensors in one type, float32 or better, for losses and searches that must not lose digits."""
-
-    def __init__(self, *tensors: Tensor) -> None:
-        self.tensors = tensors
-        self.autocast = torch.autocast(tensors[0].device.type, enabled=False)
-
-    def __enter__(self) -> tuple[Tensor, ...]:
-        """Enter, giving the tensors in one type, float32 or better."""
-        self.autocast.__enter__()
-        dtype = torch.float32
-        for tensor in self.tensors:
-            dtype = torch.promote_types(dtype, tensor.dtype)
-        return tuple(tensor.to(dtype) for tensor in self.tensors)
-
-    def __exit__(self, *exception: object) -> None:
-        """Give autocast back."""
-        self.autocast.__exit__(*exception)
-
-
-def check_same_shape(estimates: Tensor, references: Tensor) -> None:
-    """Refuse shapes that would broadcast into a wrong loss without a word."""
-    if estimates.shape != references.shape:
-        raise ValueError(
-            f"estimates {tuple(estimates.shape)} and references {tuple(references.shape)} must have the same shape"
-        )
+    dtype = reduce(torch.promote_types, (tensor.dtype for tensor in tensors), torch.float32)
+    with torch.autocast(tensors[0].device.type, enabled=False):
+        yield tuple(tensor.to(dtype) for tensor in tensors)

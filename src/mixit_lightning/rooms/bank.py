@@ -63,16 +63,14 @@ class RoomBank(NamedTuple):
             sample_rate, samples = int(columns.pop("sample_rate")), columns.pop("responses")
             settings = str(columns.pop("settings"))
             table = pd.DataFrame(columns)
-            complete = is_complete(table, samples)
-            ends = table["samples"].cumsum().to_numpy()
+            if not is_complete(table, samples):
+                raise ValueError("it is not whole")
         except Exception as error:
             reason = " ".join(str(error).split())
             raise UserError(
                 f"{path}: not a bank of rooms ({reason}); make it with `mixit rooms path={path}`"
             ) from error
-        if not complete:
-            raise UserError(f"{path}: not a whole bank of rooms; make it with `mixit rooms path={path}`")
-        return cls(sample_rate, table, np.split(samples, ends[:-1]) if len(ends) else [], settings)
+        return cls(sample_rate, table, responses_of(table, samples), settings)
 
     def rooms(self, split: str) -> list[np.ndarray]:
         """Numbers of the responses of every room of a split."""
@@ -131,33 +129,34 @@ def make_bank(
             return bank
         raise UserError(f"{target}: holds something else than these rooms; move it away, or give another path")
     check_settings(counts, {"rt60": rt60, "distance": distance, "height": height}, size, num_sources, sample_rate)
-    ranges = Ranges(size, rt60, distance, height, clearance, num_sources)
     folder = target.with_name(f"{target.name}.parts")
     jobs, splits = [], []
     for index, split in enumerate(SPLITS):
         for number in range(counts.get(split, 0)):
-            room = draw_room(ranges, np.random.default_rng((seed, index, number)), f"room {number} of {split}")
+            rng, name = np.random.default_rng((seed, index, number)), f"room {number} of {split}"
+            try:
+                room = draw_room(rng, size, rt60, distance, height, clearance, num_sources)
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from error
             # The displacements are drawn apart from the geometry.
             own_seed = int(np.random.default_rng((seed, index, number, 1)).integers(2**31))
             output = folder / f"{split}-{number}.npy"
             key = hashlib.sha256(repr((room, sample_rate, own_seed)).encode()).hexdigest()
             bytes_about = 4 * num_sources * round((room.rt60 + 0.02) * sample_rate)
-            making = partial(make_room, room, sample_rate, own_seed, output)
-            jobs.append(Job(key, [output], bytes_about, making))
-            splits.append((split, number))
+            jobs.append(Job(key, [output], bytes_about, partial(make_room, room, sample_rate, own_seed, output)))
+            splits.append({"split": split, "room": number})
     told = run_jobs(jobs, folder)
-    rows = [
-        {"split": split, "room": number} | row
-        for (split, number), room in zip(splits, told, strict=True)
-        for row in room
-    ]
-    table = pd.DataFrame(rows)
-    samples_of_rooms = [np.load(job.outputs[0], allow_pickle=False) for job in jobs]
-    ends = table["samples"].cumsum().to_numpy()
-    bank = RoomBank(sample_rate, table, np.split(np.concatenate(samples_of_rooms), ends[:-1]), settings)
+    table = pd.DataFrame([where | row for where, rows in zip(splits, told, strict=True) for row in rows])
+    samples = np.concatenate([np.load(job.outputs[0], allow_pickle=False) for job in jobs])
+    bank = RoomBank(sample_rate, table, responses_of(table, samples), settings)
     bank.save(target)
     shutil.rmtree(folder)
     return bank
+
+
+def responses_of(table: pd.DataFrame, samples: np.ndarray) -> list[np.ndarray]:
+    """The responses of a table, out of all samples in one row."""
+    return np.split(samples, table["samples"].cumsum().to_numpy()[:-1]) if len(table) else []
 
 
 def summary(bank: RoomBank) -> str:
@@ -169,17 +168,6 @@ def summary(bank: RoomBank) -> str:
         f"{len(bank.responses)} responses of rooms ({rooms}); RT60 {table['rt60'].min():.2f} to "
         f"{table['rt60'].max():.2f} s, measured within {error:.1%} on average"
     )
-
-
-class Ranges(NamedTuple):
-    """Ranges that rooms are drawn from, see `make_bank`."""
-
-    size: Sequence[Range]
-    rt60: Range
-    distance: Range
-    height: Range
-    clearance: float
-    num_sources: int
 
 
 def check_settings(
@@ -203,38 +191,41 @@ def check_settings(
             raise UserError(f"{name}={list(values)} must be a lowest and a highest value above 0")
 
 
-def draw_room(ranges: Ranges, rng: np.random.Generator, name: str) -> Room:
-    """Draw size, reverberation time and positions.
+def draw_room(
+    rng: np.random.Generator,
+    size: Sequence[Range],
+    rt60: Range,
+    distance: Range,
+    height: Range,
+    clearance: float,
+    num_sources: int,
+) -> Room:
+    """Draw size, reverberation time and positions, see `make_bank`.
 
     Raises:
         UserError: the drawn room is impossible.
     """
-    size = tuple(float(rng.uniform(*axis)) for axis in ranges.size)
-    rt60 = float(rng.uniform(*ranges.rt60))
+    sides = tuple(float(rng.uniform(*axis)) for axis in size)
+    seconds = float(rng.uniform(*rt60))
 
     def position() -> tuple[float, float, float]:
-        x, y = (
-            float(rng.uniform(ranges.clearance, max(ranges.clearance, side - ranges.clearance))) for side in size[:2]
-        )
-        return x, y, float(rng.uniform(*ranges.height))
+        x, y = (float(rng.uniform(clearance, max(clearance, side - clearance))) for side in sides[:2])
+        return x, y, float(rng.uniform(*height))
 
     microphone, sources = position(), []
-    for _ in range(ranges.num_sources):
+    for _ in range(num_sources):
         for _ in range(TRIES):
             source = position()
-            if ranges.distance[0] <= np.linalg.norm(np.subtract(source, microphone)) <= ranges.distance[1]:
+            if distance[0] <= np.linalg.norm(np.subtract(source, microphone)) <= distance[1]:
                 break
         else:
             raise UserError(
-                f"{name}: no position {ranges.distance[0]} to {ranges.distance[1]} m from the microphone in a room of "
-                f"{size[0]:.2f} x {size[1]:.2f} m with clearance={ranges.clearance}; change distance, size or clearance"
+                f"no position {distance[0]} to {distance[1]} m from the microphone in a room of {sides[0]:.2f} x "
+                f"{sides[1]:.2f} m with clearance={clearance}; change distance, size or clearance"
             )
         sources.append(source)
-    room = Room(size, rt60, microphone, tuple(sources))  # type: ignore[arg-type]
-    try:
-        check(room)
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from error
+    room = Room(sides, seconds, microphone, tuple(sources))  # type: ignore[arg-type]
+    check(room)
     return room
 
 
@@ -246,13 +237,15 @@ def make_room(room: Room, sample_rate: int, seed: int, output: Path) -> list[dic
         raise UserError(f"{output.stem}: {error}") from error
     with replacing(output, synchronise=False) as temporary, temporary.open("wb") as file:
         np.save(file, np.concatenate(simulated.responses))
+    names = [f"{what}_{axis}" for what in ("microphone", "source") for axis in "xyz"]
     rows = []
     for source, (response, measured) in enumerate(zip(simulated.responses, simulated.rt60, strict=True)):
-        row: dict[str, Any] = {"source": source}
-        row |= dict(zip(("length", "width", "height"), room.size, strict=True))
-        row |= dict(zip(("microphone_x", "microphone_y", "microphone_z"), room.microphone, strict=True))
-        row |= dict(zip(("source_x", "source_y", "source_z"), room.sources[source], strict=True))
-        row |= {"distance": room.distance(source), "rt60": room.rt60, "rt60_measured": measured}
-        row |= {"absorption": simulated.absorption, "direct": direct_sample(room.distance(source), sample_rate)}
-        rows.append(row | {"samples": len(response)})
+        geometry = (*room.size, *room.microphone, *room.sources[source])
+        distance = room.distance(source)
+        rows.append(
+            {"source": source}
+            | dict(zip(("length", "width", "height", *names), geometry, strict=True))
+            | {"distance": distance, "rt60": room.rt60, "rt60_measured": measured, "absorption": simulated.absorption}
+            | {"direct": direct_sample(distance, sample_rate), "samples": len(response)}
+        )
     return rows

@@ -36,8 +36,7 @@ class Room(NamedTuple):
         """Metres from a source to the microphone."""
         return float(np.linalg.norm(np.subtract(self.sources[source], self.microphone)))
 
-    def describe(self) -> str:
-        """Description for messages."""
+    def __str__(self) -> str:
         return f"a room of {metres(self.size)}"
 
 
@@ -81,13 +80,13 @@ def simulate(room: Room, sample_rate: int, seed: int) -> Simulated:
         try:
             measured = [reverberation_time(response, sample_rate) for response in responses]
         except ValueError as error:
-            raise UserError(f"{room.describe()}: {error}") from error
+            raise UserError(f"{room}: {error}") from error
         ratio = float(np.mean(measured)) / room.rt60
         if abs(ratio - 1) < CLOSE_ENOUGH:
             return Simulated(responses, measured, float(absorption))
         exponent *= ratio
     raise UserError(
-        f"{room.describe()}: found no walls for rt60={room.rt60:.2f} s, came to {ratio * room.rt60:.2f} s; "
+        f"{room}: found no walls for rt60={room.rt60:.2f} s, came to {ratio * room.rt60:.2f} s; "
         "choose another range of rt60 or size, or another seed"
     )
 
@@ -98,20 +97,18 @@ def check(room: Room) -> None:
     Raises:
         UserError: the microphone or a source is outside the room, or its reverberation time cannot be reached.
     """
-    for what, position in [
-        ("microphone", room.microphone),
-        *((f"source {n}", p) for n, p in enumerate(room.sources, 1)),
-    ]:
+    sources = {f"source {number}": position for number, position in enumerate(room.sources, 1)}
+    for what, position in ({"microphone": room.microphone} | sources).items():
         if not all(0 < at < size for at, size in zip(position, room.size, strict=True)):
             raise UserError(
-                f"the {what} at {metres(position)} is outside {room.describe()}; choose rooms that are larger, or a "
+                f"the {what} at {metres(position)} is outside {room}; choose rooms that are larger, or a "
                 "smaller distance, height or clearance"
             )
     if room.rt60 <= 0 or 1 - np.exp(-eyring_exponent(room)) > MAX_ABSORPTION:
         raise UserError(unreachable(room))
     if (order := max_order(room)) > MAX_ORDER:
         raise UserError(
-            f"rt60={room.rt60:.2f} s in {room.describe()} needs reflections of order {order}, more than {MAX_ORDER}; "
+            f"rt60={room.rt60:.2f} s in {room} needs reflections of order {order}, more than {MAX_ORDER}; "
             "ask for less, or for larger rooms"
         )
 
@@ -119,7 +116,7 @@ def check(room: Room) -> None:
 def unreachable(room: Room) -> str:
     """The message for a room that would have to absorb all energy, or more."""
     return (
-        f"rt60={room.rt60:.2f} s cannot be reached in {room.describe()}, not even by walls that absorb "
+        f"rt60={room.rt60:.2f} s cannot be reached in {room}, not even by walls that absorb "
         f"{MAX_ABSORPTION:.0%}; ask for more, or for smaller rooms"
     )
 
@@ -143,12 +140,8 @@ def image_method(room: Room, absorption: float, sample_rate: int, seed: int) -> 
     pyroomacoustics.constants.set("c", SPEED_OF_SOUND)
     pyroomacoustics.constants.set("num_threads", 1)  # rooms run side by side
     rng = np.random.default_rng(seed)
-    box = pyroomacoustics.ShoeBox(
-        room.size,
-        fs=sample_rate,
-        materials=pyroomacoustics.Material(absorption),
-        max_order=max_order(room),
-    )
+    walls = pyroomacoustics.Material(absorption)
+    box = pyroomacoustics.ShoeBox(room.size, fs=sample_rate, materials=walls, max_order=max_order(room))
     box.add_microphone(room.microphone)
     for source in room.sources:
         box.add_source(source)
@@ -156,11 +149,10 @@ def image_method(room: Room, absorption: float, sample_rate: int, seed: int) -> 
     for source in box.sources:  # the library's own displacements would move the direct sound as well
         source.images += rng.uniform(-DISPLACEMENT, DISPLACEMENT, source.images.shape) * (source.orders > 0)
     box.compute_rir()
-    lengths = [
-        direct_sample(room.distance(n), sample_rate) + round(room.rt60 * sample_rate) for n in range(len(room.sources))
-    ]
+    decay = round(room.rt60 * sample_rate)
     return [
-        np.asarray(response[:length], dtype=np.float32) for response, length in zip(box.rir[0], lengths, strict=True)
+        np.asarray(response[: direct_sample(room.distance(source), sample_rate) + decay], dtype=np.float32)
+        for source, response in enumerate(box.rir[0])
     ]
 
 

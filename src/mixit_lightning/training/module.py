@@ -163,7 +163,7 @@ class SeparationModule(lightning.LightningModule):
             self.validation_losses["pit_loss"].update(losses)  # type: ignore[operator]
             scores = self.scoring.scores(estimates, batch.references, batch.mixtures, final=False)
             for metric in self.labelled_metrics.values():
-                metric.add_scores(scores)  # type: ignore[operator]
+                metric.update(scores)  # type: ignore[operator]
 
     def on_validation_epoch_end(self) -> None:
         """Log the losses and metrics that apply to this validation set."""

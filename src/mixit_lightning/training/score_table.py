@@ -35,7 +35,7 @@ class ScoreTable:
         """
         self.momi.add(momis)
         for metric in self.metrics.values():
-            metric.add_scores(scores)
+            metric.update(scores)
         self.names += names
         self.columns.append(columns_of(scores) | {"momi": momis})
 

@@ -1,4 +1,4 @@
-"""Plain loops over assignments on waveforms: what the search must equal."""
+"""Plain loops over assignments on waveforms, which the search must equal, and signals to try it on."""
 
 import itertools
 import math
@@ -48,3 +48,14 @@ def pit_brute_force(estimates, references, max_snr=30.0, silent_max_snr=20.0):
 def matrix_of(assignment, num_targets):
     """Mixing matrix `(target, output)` of an assignment."""
     return torch.tensor([[float(target == place) for target in assignment] for place in range(num_targets)])
+
+
+def leaky_sources(batch, num_outputs, num_mixtures, length=400, leak=0.3, sound_everywhere=False):
+    """Estimates that are sources with cross-leakage, and the mixtures of a random assignment of them."""
+    sources = torch.randn(batch, num_outputs, length) * torch.rand(batch, num_outputs, 1)
+    assignment = torch.randint(num_mixtures, (batch, num_outputs))
+    if sound_everywhere:
+        assignment[:, :num_mixtures] = torch.arange(num_mixtures)
+    matrix = (assignment[:, None] == torch.arange(num_mixtures)[:, None]).float()
+    leakage = torch.eye(num_outputs) + leak * torch.randn(batch, num_outputs, num_outputs)
+    return leakage @ sources, matrix @ sources

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..data.mixture import generator
+from ..errors import UserError
 
 SHUFFLE, DEAL = 11, 12
 """Keys of the random generators for the order of an epoch, and of the examples that are dealt out anew."""
@@ -19,13 +20,16 @@ class Order:
 
     The shards of an epoch are shuffled and taken in windows; the segments of a window are shuffled. Segments whose
     numbers make up one example, such as 2k and 2k + 1, come from different recordings, unless more than its share of
-    a window is from one.
+    a window is from one. The few segments that are left over for no whole example are other ones in every epoch.
 
     Args:
         recordings: for every shard, the numbers of the recordings that its rows are from.
         window: shards whose segments are shuffled together.
         num_mixtures: segments of one example.
         seed: another seed is another order.
+
+    Raises:
+        UserError: there are too few segments for one example.
     """
 
     def __init__(self, recordings: Sequence[Sequence[int]], window: int, num_mixtures: int, seed: int) -> None:
@@ -36,9 +40,11 @@ class Order:
         self.num_mixtures = num_mixtures
         self.seed = seed
         self.recent: dict[int, np.ndarray] = {}
+        if not len(self):
+            raise UserError(f"there are fewer segments than the {num_mixtures} of one example; pack more recordings")
 
     def __len__(self) -> int:
-        return len(self.recordings)
+        return len(self.recordings) // self.num_mixtures * self.num_mixtures
 
     def segment(self, number: int) -> tuple[int, int]:
         """Numbers of shard and row of the segment of a number."""
@@ -67,50 +73,17 @@ class Order:
         """Numbers of the shards in the order of an epoch."""
         return generator(self.seed, SHUFFLE, epoch).permutation(len(self.rows))
 
-    def shuffled(self, epoch: int) -> np.ndarray:
-        """The segments of an epoch, window by window; the last ones, which begin an example, of different recordings.
-
-        The next epoch completes that example, so they are chosen without regard to anything else.
-        """
-        rng, shards = generator(self.seed, SHUFFLE, epoch, 1), self.shards(epoch)
-        windows = [
-            np.concatenate(
-                [self.starts[shard] + np.arange(self.rows[shard]) for shard in shards[first : first + self.size]]
-            )
-            for first in range(0, len(shards), self.size)
-        ]
-        segments = np.concatenate([rng.permutation(window) for window in windows])
-        begun = (epoch + 1) * len(self) % self.num_mixtures
-        last = len(segments) - 1 - np.array(different(self.recordings[segments[::-1]], begun, set()), int)
-        return np.concatenate([np.delete(segments, last), segments[last]])
-
     def arranged(self, epoch: int) -> np.ndarray:
-        """The segments of an epoch, the members of each example from different recordings."""
-        size, segments = self.num_mixtures, self.shuffled(epoch)
-        begun = epoch * len(self) % size
-        segments, last = np.split(segments, [max(0, len(self) - (begun + len(self)) % size)])
-        others = set(self.recordings[self.shuffled(epoch - 1)[-begun:]].tolist()) if begun else set()
-        first = different(self.recordings[segments], -begun % size, others)
-        examples = np.delete(segments, first).reshape(-1, size)
+        """The segments of an epoch, window by window, the members of each example from different recordings."""
+        rng, shards = generator(self.seed, SHUFFLE, epoch, 1), self.shards(epoch)
+        segments = [self.starts[shard] + np.arange(self.rows[shard]) for shard in shards]
+        windows = [np.concatenate(segments[first : first + self.size]) for first in range(0, len(shards), self.size)]
+        shuffled = np.concatenate([rng.permutation(window) for window in windows])
+        examples = shuffled[: len(self)].reshape(-1, self.num_mixtures)
         # The last window may be too small for partners of different recordings, so it joins the one before.
-        ends = np.cumsum(self.rows[self.shards(epoch)])[self.size - 1 :: self.size][:-1] // size
+        ends = np.cumsum([len(window) for window in windows])[:-2] // self.num_mixtures
         rng = generator(self.seed, DEAL, epoch)
-        dealt = [apart(part, self.recordings, rng) for part in np.split(examples, ends)]
-        return np.concatenate([segments[first], np.concatenate(dealt).ravel(), last])
-
-
-def different(kinds: np.ndarray, count: int, others: set[int]) -> list[int]:
-    """Indices of the first `count` items of different kinds, and of none of the others, where possible."""
-    chosen: list[int] = []
-    for _ in range(min(count, len(kinds))):
-        left = (index for index in range(len(kinds)) if index not in chosen)
-        first = next(left)
-        found = (
-            first if int(kinds[first]) not in others else next((k for k in left if int(kinds[k]) not in others), first)
-        )
-        chosen.append(found)
-        others = {*others, int(kinds[found])}
-    return chosen
+        return np.concatenate([apart(part, self.recordings, rng) for part in np.split(examples, ends)]).ravel()
 
 
 def apart(examples: np.ndarray, kinds: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -159,12 +159,6 @@ def test_librispeech_is_unpacked_where_it_belongs(server, tmp_path, given):
     assert [path.name for path in tmp_path.iterdir()] == ["LibriSpeech"]  # no archive, no workplace
 
 
-def test_librispeech_that_is_there_is_left_alone(server, tmp_path):
-    for _ in range(2):
-        download_librispeech(tmp_path, ["dev-clean"])
-    assert len(server.answers) == 1
-
-
 def test_unpacking_that_was_interrupted_is_done_again(server, tmp_path):
     workplace = tmp_path / "dev-clean.partial"
     half = workplace / SUBSET / "84" / "121123"

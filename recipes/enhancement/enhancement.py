@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,14 +25,6 @@ KINDS = ("noisy", "clean", "speech", "noise")
 
 TEST_NOISE_SECONDS = 30
 """Noise alone that is cut to the length of a test mixture."""
-
-
-class Drawable(Protocol):
-    """Something to draw mixtures from."""
-
-    def draw(self, rng: np.random.Generator) -> Mixture:
-        """A random mixture."""
-        ...
 
 
 class SpeechInNoise:
@@ -133,6 +125,9 @@ class NoisyRecordings:
         return Mixture(Path(name).stem, crops[0], crops[1:])
 
 
+Drawable = SpeechInNoise | NoiseAlone | NoisyRecordings
+
+
 class EnhancementMixtures:
     """Training mixtures: labelled ones, and for unlabelled examples noisy speech followed by noise alone.
 
@@ -228,22 +223,20 @@ class Enhancement(MixtureDataModule):
         super().__init__(**settings)
         if len(snr) != 2 or not snr[0] <= snr[1]:
             raise UserError(f"datamodule.snr={list(snr)} must be the lowest and the highest ratio in dB")
-        self.folders: dict[Split, dict[str, Path]] = {
-            split: {kind: Path(path) for kind, path in kinds.items() if path is not None}
-            for split, kinds in folders.items()
-        }
         if min(validation_count, test_count) < 1:
             raise UserError("datamodule.validation_count and datamodule.test_count must be positive")
         if isinstance(validation_prefixes, str):
             raise UserError(f"datamodule.validation_prefixes must be a list: [{validation_prefixes}]")
         self.root = root
         if root is not None:
-            by_kind: dict[Split, dict[str, Path]] = {
-                split: {kind: Path(root, kind, split) for kind in KINDS} for split in SPLITS
+            folders = {split: {kind: f"{root}/{kind}/{split}" for kind in KINDS} for split in SPLITS}
+            folders = {
+                split: {k: path for k, path in of.items() if Path(path).is_dir()} for split, of in folders.items()
             }
-            self.folders = {
-                split: {k: path for k, path in of.items() if path.is_dir()} for split, of in by_kind.items()
-            }
+        self.folders: dict[Split, dict[str, Path]] = {
+            split: {kind: Path(path) for kind, path in kinds.items() if path is not None}
+            for split, kinds in folders.items()
+        }
         self.validation_prefixes = tuple(validation_prefixes)
         self.snr = (float(snr[0]), float(snr[1]))
         self.max_level = max_level

@@ -82,22 +82,9 @@ def prepare(
             names = ["background0", *(f"foreground{index}" for index in range(num_foregrounds))]
             files = [Path(f"{stem}.wav"), *(Path(f"{stem}_sources", f"{name}_sound.wav") for name in names)]
             lists[folder].append(files)
-            jobs.append(
-                Job(
-                    key=f"{what} {split}",
-                    outputs=files,
-                    size=len(files) * (WAV_HEADER + 2 * length),
-                    make=partial(
-                        make_example,
-                        lasting,
-                        happening,
-                        files,
-                        length,
-                        (snr[0], snr[1]),
-                        (seed, number, example, 1),
-                    ),
-                )
-            )
+            seeds = (seed, number, example, 1)
+            make = partial(make_example, lasting, happening, files, length, (snr[0], snr[1]), seeds)
+            jobs.append(Job(f"{what} {split}", files, len(files) * (WAV_HEADER + 2 * length), make))
     run_jobs(jobs, root)
     for folder, examples in lists.items():
         with replacing(root / f"{folder}_example_list.txt") as partial_list:

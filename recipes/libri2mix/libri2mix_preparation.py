@@ -18,12 +18,13 @@ from mixit_lightning.audio.opening import opened, read, read_block, read_header
 from mixit_lightning.config import first_line
 from mixit_lightning.corpora.download import download_librispeech
 from mixit_lightning.corpora.mixing import (
-    WAV_HEADER,
+    SOURCE_RATE,
     Mode,
     at_rate,
     check_choice,
     fit,
-    num_frames_at,
+    folders_of,
+    mixture_job,
     write_wav,
 )
 from mixit_lightning.data.recordings import repeat
@@ -32,7 +33,6 @@ from mixit_lightning.files import replacing
 from mixit_lightning.jobs import Job, run_jobs
 from mixit_lightning.reading import delimiter_of, listed, read_text
 
-RATE = 16000
 SUBSETS = {
     "train-100": "train-clean-100",
     "train-360": "train-clean-360",
@@ -127,21 +127,14 @@ def make_job(
 ) -> Job:
     """The job that makes all files of one row."""
     paths = [speech / source for source in row.sources]
-    lengths = [num_frames(path) for path in paths]
-    folders = {(rate, mode): root / f"wav{rate // 1000}k" / mode / split for rate in sample_rates for mode in modes}
-    parts = parts_of(types)
+    folders = folders_of(root, split, sample_rates, modes)
     noise_path = noise / row.noise if noise else None
     if noise_path and not noise_path.is_file():
         raise UserError(f"{noise_path}: missing; wham=PATH is the folder wham_noise, with tr/, cv/ and tt/ in it")
-    return Job(
-        key=" ".join(map(str, [split, *types, *sample_rates, *modes, *row, *paths, noise_path])),
-        outputs=[folder / part / f"{row.mixture_id}.wav" for folder in folders.values() for part in parts],
-        size=sum(
-            len(parts) * (WAV_HEADER + 2 * num_frames_at((min if mode == "min" else max)(lengths), RATE, rate))
-            for rate, mode in folders
-        ),
-        make=partial(make_mixture, row, paths, noise_path, folders, types),
-    )
+    lengths = [num_frames(path) for path in paths]
+    key = [split, *types, *sample_rates, *modes, *row, *paths, noise_path]
+    make = partial(make_mixture, row, paths, noise_path, folders, types)
+    return mixture_job(row.mixture_id, parts_of(types), folders, lengths, key, make)
 
 
 def parts_of(types: Sequence[str]) -> list[str]:
@@ -168,10 +161,8 @@ def make_mixture(
         signals["noise"] = read_noise(noise_path, max(map(len, signals.values())))
     facts: dict[str, dict[str, Any]] = {}
     for rate in sorted({rate for rate, _ in folders}):
-        resampled = [at_rate(signal * gains[part], RATE, rate) for part, signal in signals.items()]
-        for mode in ("min", "max"):
-            if (rate, mode) not in folders:
-                continue
+        resampled = [at_rate(signal * gains[part], SOURCE_RATE, rate) for part, signal in signals.items()]
+        for mode in (mode for of, mode in folders if of == rate):
             folder = folders[rate, mode]
             sources = dict(zip(signals, fit(resampled, mode), strict=True))
             for part, signal in sources.items():
@@ -202,10 +193,10 @@ def read_noise(path: Path, length: int) -> np.ndarray:
     """First channel of a noise, `length` samples; a shorter one is repeated with a cross-fade of half a second."""
     with opened(path) as sound:
         rate, noise = sound.file.samplerate, read_block(path, sound.file, length)[:, 0]
-    if rate != RATE:
+    if rate != SOURCE_RATE:
         raise UserError(f"{path}: {rate} Hz; Libri2Mix is made of WHAM! noise at 16000 Hz")
     try:
-        return repeat(noise, length, RATE)
+        return repeat(noise, length, SOURCE_RATE)
     except ValueError as error:
         raise UserError(f"{path}: {error}; replace it") from error
 
@@ -293,6 +284,6 @@ def num_frames(path: Path) -> int:
     if not path.is_file():
         raise UserError(f"{path}: missing; librispeech=PATH is the folder LibriSpeech, download=true fetches it")
     header = read_header(path)
-    if header.sample_rate != RATE:
+    if header.sample_rate != SOURCE_RATE:
         raise UserError(f"{path}: {header.sample_rate} Hz; LibriSpeech has 16000 Hz")
     return header.frames

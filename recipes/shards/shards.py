@@ -4,10 +4,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mixit_lightning.collection.labelled import LabelledMixtures, check_labelled
-from mixit_lightning.data import MixtureDataModule, Split
+from mixit_lightning.collection.labelled import UnlabelledDataModule, check_unchanged
+from mixit_lightning.data import Split
 from mixit_lightning.data.datamodule import LIST_SEEDS
-from mixit_lightning.data.mixture import LabelledAndUnlabelled
 from mixit_lightning.errors import UserError
 from mixit_lightning.streaming.cache import Cache
 from mixit_lightning.streaming.catalogue import Catalogue, Shard, read_catalogue
@@ -17,47 +16,27 @@ from mixit_lightning.streaming.order import Order
 from mixit_lightning.streaming.storage import Storage
 
 
-class Shards(MixtureDataModule):
+class Shards(UnlabelledDataModule):
     """Crops of the segments of shards, each once per epoch.
 
     Args:
         data: folder of the shards, or their URI in object storage.
         shards: fingerprint of the shards, which a run belongs to; null is whichever there are.
-        labelled_data: folder of labelled recordings, see `LabelledMixtures`.
         window: shards whose segments are shuffled together.
-        max_level: dB, up or down, of every crop for training.
-        validation_count: crops to validate on, at most.
-        test_count: crops to test on, at most.
         cache: folder for shards of object storage.
         cache_gigabytes: size of that folder above which those that were not used for the longest time are removed.
-        settings: of the `MixtureDataModule`.
+        settings: of the `UnlabelledDataModule`.
     """
 
     def __init__(
-        self,
-        data: str,
-        shards: str | None,
-        labelled_data: str | None,
-        window: int,
-        max_level: float,
-        validation_count: int,
-        test_count: int,
-        cache: str,
-        cache_gigabytes: float,
-        **settings: Any,
+        self, data: str, shards: str | None, window: int, cache: str, cache_gigabytes: float, **settings: Any
     ) -> None:
         super().__init__(**settings)
-        if min(validation_count, test_count) < 2:
-            raise UserError("datamodule.validation_count and datamodule.test_count must be 2 or more")
         if window < 1:
             raise UserError(f"datamodule.window={window} must be 1 or more")
-        check_labelled(labelled_data, self.labelled_share)
         self.storage = Storage(data)
         self.fingerprint = shards
-        self.labelled_data = labelled_data
         self.window = window
-        self.max_level = max_level
-        self.counts: dict[Split, int] = {"valid": validation_count, "test": test_count}
         self.cache = Cache(self.storage, Path(cache), cache_gigabytes)
 
     @cached_property
@@ -69,11 +48,7 @@ class Shards(MixtureDataModule):
         """
         found = read_catalogue(self.storage)
         location = self.storage.location
-        if self.fingerprint not in (None, found.fingerprint):
-            raise UserError(
-                f"{location}: its shards have changed since this run began; move the run's folder away to train on "
-                "what there is now, and give warm_start=CHECKPOINT to begin with what it learnt"
-            )
+        check_unchanged(location, "shards", self.fingerprint, found.fingerprint)
         if found.sample_rate != self.sample_rate:
             raise UserError(
                 f"{location}: its shards have {found.sample_rate} Hz where sample_rate={self.sample_rate}; leave it "
@@ -99,17 +74,10 @@ class Shards(MixtureDataModule):
         """An order of the segments of a split."""
         return Order([shard.recordings for shard in self.of(split)], self.window, self.num_mixtures, seed)
 
-    def training_mixtures(self) -> LabelledAndUnlabelled:
-        """Crops, and labelled mixtures where there are any."""
-        crops = labelled = None
-        if self.labelled_share < 1:
-            segments = self.segments("train", self.order("train", self.seed))
-            crops = SegmentMixtures(segments, self.max_level, self.seed)
-        if self.labelled_data is not None:
-            labelled = LabelledMixtures(
-                Path(self.labelled_data), self.length, self.sample_rate, self.max_level, self.seed
-            )
-        return LabelledAndUnlabelled(labelled, crops)
+    def crops(self) -> SegmentMixtures:
+        """Crops of the segments for training."""
+        segments = self.segments("train", self.order("train", self.seed))
+        return SegmentMixtures(segments, self.max_level, self.seed)
 
     def evaluation_mixtures(self, split: Split) -> SegmentList:
         """Crops of what was held out."""

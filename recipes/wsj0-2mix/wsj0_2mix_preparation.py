@@ -15,21 +15,21 @@ from rich.progress import track
 
 from mixit_lightning.audio.opening import read, read_header
 from mixit_lightning.corpora.mixing import (
-    WAV_HEADER,
+    SOURCE_RATE,
     Mode,
     at_rate,
     check_choice,
     fit,
-    num_frames_at,
+    folders_of,
+    mixture_job,
     write_wav,
 )
 from mixit_lightning.corpora.sphere import read_sphere, sphere_header, whole
 from mixit_lightning.errors import UserError
-from mixit_lightning.jobs import Job, run_jobs
+from mixit_lightning.jobs import run_jobs
 from mixit_lightning.reading import read_text
 
 SPLITS = ("tr", "cv", "tt")
-WSJ0_RATE = 16000
 PARTS = ("si_tr_s", "si_dt_05", "si_et_05")
 """The folders of WSJ0 that the lists name."""
 
@@ -85,26 +85,13 @@ def prepare(
         missing = [name for name in row.utterances if Path(name).name not in active_levels]
         if missing:
             raise UserError(f"{lists}: no active level of {Path(missing[0]).name} in activlev*.txt")
-        folders = {(rate, mode): root / f"wav{rate // 1000}k" / mode / split for rate in sample_rates for mode in modes}
+        folders = folders_of(root, split, sample_rates, modes)
         scales = [active_levels[Path(name).name] for name in row.utterances]
         sources = tuple(paths[name] for name in row.utterances)
+        key = [split, *sample_rates, *modes, row.name, *scales, *sources]
+        make = partial(make_mixture, sources, scales, row.levels, folders, row.name)
         lengths = [frames[name] for name in row.utterances]
-        jobs.append(
-            Job(
-                key=" ".join(map(str, [split, *sample_rates, *modes, row.name, *scales, *sources])),
-                outputs=[
-                    folder / part / f"{row.name}.wav"
-                    for folder in folders.values()
-                    for part in ("mix", *source_names(len(sources)))
-                ],
-                size=sum(
-                    (1 + len(sources))
-                    * (WAV_HEADER + 2 * num_frames_at((min if mode == "min" else max)(lengths), WSJ0_RATE, rate))
-                    for rate, mode in folders
-                ),
-                make=partial(make_mixture, sources, scales, row.levels, folders, row.name),
-            )
-        )
+        jobs.append(mixture_job(row.name, ["mix", *source_names(len(sources))], folders, lengths, key, make))
     run_jobs(jobs, root)
 
 
@@ -123,12 +110,10 @@ def make_mixture(
     utterances = [read_utterance(path) for path in paths]
     for rate in sorted({rate for rate, _ in folders}):
         scaled = [
-            at_rate(samples, WSJ0_RATE, rate).astype(np.float64) / np.sqrt(active) * 10 ** (level / 20)
+            at_rate(samples, SOURCE_RATE, rate).astype(np.float64) / np.sqrt(active) * 10 ** (level / 20)
             for samples, active, level in zip(utterances, active_levels, levels, strict=True)
         ]
-        for mode in ("min", "max"):
-            if (rate, mode) not in folders:
-                continue
+        for mode in (mode for of, mode in folders if of == rate):
             sources = np.stack(fit(scaled, mode))
             mixture = sources.sum(0)
             gain = max(1.0, np.abs(mixture).max(), np.abs(sources).max()) / 0.9
@@ -251,7 +236,7 @@ def num_frames(path: Path) -> int:
     else:
         header = sphere_header(path)
         frames, rate = (whole(path, header, name) for name in ("sample_count", "sample_rate"))
-    if rate != WSJ0_RATE:
+    if rate != SOURCE_RATE:
         raise UserError(f"{path}: {rate} Hz; the standard set is made of WSJ0 at 16000 Hz")
     return frames
 

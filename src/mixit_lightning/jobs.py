@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def make_all(waiting: dict[str, Job], journal: Path, told: dict[str, tuple[str, 
     """Run jobs on all cores, and write each result to the journal as soon as the job is finished."""
     names = [*waiting]
     with (
-        side_by_side(make, [*waiting.values()]) as answers,
+        side_by_side(methodcaller("make"), [*waiting.values()]) as answers,
         written(journal),  # which is tried once more when it is closed
         journal.open("a") as lines,
         ProgressBar("Preparing", len(waiting)) as progress,
@@ -84,11 +85,6 @@ def make_all(waiting: dict[str, Job], journal: Path, told: dict[str, tuple[str, 
             lines.write(json.dumps([name, *told[name]]) + "\n")
             lines.flush()
             progress.advance()
-
-
-def make(job: Job) -> Any:
-    """Run one job, in a process of its own."""
-    return job.make()
 
 
 def read_journal(path: Path) -> dict[str, tuple[str, Any]]:

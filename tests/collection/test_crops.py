@@ -79,6 +79,7 @@ def test_a_recording_that_is_gone_or_spoilt_is_named(tmp_path):
 
     with pytest.raises(UserError, match=r"a\.wav: holds samples that are not finite"):
         read()
+    soundfile.write(path, np.zeros(RATE), RATE)
     with pytest.raises(UserError, match=r"a\.wav: ends after 8000 samples, earlier than before"):
         read(RATE + 1)
     path.unlink()

@@ -57,7 +57,7 @@ def test_what_is_of_no_use_and_why():
     ],
 )
 def test_the_lowest_rate_that_loses_little_and_most_of_the_time_has(recordings, rate):
-    assert propose(folder(*recordings), 1.0).sample_rate == rate
+    assert propose(folder(*recordings), 1.0)["sample_rate"].value == rate
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_lowest_rate_that_loses_little_and_most_of_the_time_has(recordings, 
 )
 def test_crops_are_as_long_as_the_shorter_recordings_within_bounds(lengths, duration):
     found = propose(folder(*(analysed(str(number), seconds=s) for number, s in enumerate(lengths))), 1.0)
-    assert found.duration == pytest.approx(duration)
+    assert found["datamodule.duration"].value == pytest.approx(duration)
 
 
 def pauses(share, quiet, blocks=1000):
@@ -95,7 +95,7 @@ def pauses(share, quiet, blocks=1000):
     ],
 )
 def test_a_background_takes_two_outputs_more(levels, outputs):
-    assert propose(folder(analysed("a", seconds=100, levels=levels)), 1.0).num_outputs == outputs
+    assert propose(folder(analysed("a", seconds=100, levels=levels)), 1.0)["num_outputs"].value == outputs
 
 
 def test_most_of_the_time_decides_about_the_background():
@@ -103,13 +103,14 @@ def test_most_of_the_time_decides_about_the_background():
         analysed(name, seconds=100, levels=[pauses(0.3, quiet)]) for name, quiet in (("n", -30), ("c", -70))
     )
     longer = analysed("l", seconds=300, levels=[pauses(0.3, -70, 3000)])
-    assert propose(folder(noisy, clean), 1.0).num_outputs == 6
-    assert propose(folder(noisy, longer), 1.0).num_outputs == 4
+    assert propose(folder(noisy, clean), 1.0)["num_outputs"].value == 6
+    assert propose(folder(noisy, longer), 1.0)["num_outputs"].value == 4
 
 
 def test_reasons_go_with_every_proposal():
     found = propose(folder(analysed("a")), 1.0)
-    assert set(found.reasons) == {"sample_rate", "duration", "num_outputs"} and all(found.reasons.values())
+    assert set(found) == {"sample_rate", "datamodule.duration", "num_outputs"}
+    assert all(proposal.why for proposal in found.values())
 
 
 def test_a_folder_without_anything_of_use_says_why():

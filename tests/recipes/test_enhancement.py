@@ -350,11 +350,6 @@ def test_nothing_that_could_be_labelled(copy, capfd):
     assert f"{copy / 'speech/train'}: no such folder" in refused(capfd, f"data={copy}", "objective=pit")
 
 
-def test_a_layout_without_its_noise(tmp_path, capfd):
-    message = refused(capfd, f"data={make_voicebank(tmp_path)}", "layout=voicebank-demand", "objective=mixit")
-    assert "datamodule.folders.train.noise: no such folder" in message
-
-
 def test_validation_speakers_that_are_not_there(tmp_path, capfd):
     data = make_voicebank(tmp_path)
     words = [f"data={data}", f"noise={data / 'DEMAND'}", "layout=voicebank-demand"]

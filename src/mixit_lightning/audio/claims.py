@@ -14,22 +14,17 @@ SAMPLES_AT_ONCE = 2**28
 
 
 def check_claims(path: Path, sample_rate: int, channels: int, samples: int = 0) -> None:
-    """Refuse what no recording has.
-
-    Args:
-        path: of the file.
-        sample_rate: Hz.
-        channels: their number.
-        samples: of each, that are to be read at once.
+    """Refuse a file that claims what no recording has, or more `samples` of each channel than can be read at once.
 
     Raises:
         UserError: with the claim.
     """
+    claim = ""
     if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
-        expected = f"{LOWEST_RATE} to {HIGHEST_RATE} Hz"
-        raise UserError(f"{path}: claims {sample_rate} Hz where {expected} are expected; replace or remove it")
-    if channels > MOST_CHANNELS:
-        raise UserError(f"{path}: claims {channels} channels, more than {MOST_CHANNELS}; replace or remove it")
-    if samples * channels > SAMPLES_AT_ONCE:
-        claim = f"{samples} samples of {channels} channels"
-        raise UserError(f"{path}: claims {claim}, too many to read at once; cut it into shorter ones")
+        claim = f"{sample_rate} Hz where {LOWEST_RATE} to {HIGHEST_RATE} Hz are expected; replace or remove it"
+    elif channels > MOST_CHANNELS:
+        claim = f"{channels} channels, more than {MOST_CHANNELS}; replace or remove it"
+    elif samples * channels > SAMPLES_AT_ONCE:
+        claim = f"{samples} samples of {channels} channels, too many to read at once; cut it into shorter ones"
+    if claim:
+        raise UserError(f"{path}: claims {claim}")

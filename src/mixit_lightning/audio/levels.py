@@ -2,17 +2,8 @@
 
 import numpy as np
 
-BITS = {
-    "PCM_S8": 8,
-    "PCM_U8": 8,
-    "PCM_16": 16,
-    "PCM_24": 24,
-    "PCM_32": 32,
-    "ALAC_16": 16,
-    "ALAC_20": 20,
-    "ALAC_24": 24,
-    "ALAC_32": 32,
-}
+BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+BITS |= {"ALAC_16": 16, "ALAC_20": 20, "ALAC_24": 24, "ALAC_32": 32}
 """Bits of the integer sample formats, as libsndfile calls them: they are stored without loss."""
 
 FLOATS = ("FLOAT", "DOUBLE")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from ..audio.opening import reason
+from ..audio.opening import read_block, reason
 from ..audio.resampling import resample, rounded_rate
 from ..data.dynamic import REFERENCE_RMS
 from ..data.mixture import Mixture, generator, unlabelled
@@ -95,19 +95,10 @@ def as_recording(analysed: AnalysedRecording) -> Recording:
         active = active_blocks(levels)
         if len(active):
             loud = active[levels[active] > np.percentile(levels[active], FLOOR) + ABOVE_FLOOR]
-            channels.append(
-                Channel(
-                    path=analysed.path,
-                    number=number,
-                    sample_rate=survey.sample_rate,
-                    first=0,
-                    end=survey.frames,
-                    block=survey.block,
-                    active=active,
-                    events=loud if len(loud) else active,
-                    rms=float(np.sqrt(np.mean(10 ** (levels[active].astype(float) / 10)))),
-                )
-            )
+            events = loud if len(loud) else active
+            rms = float(np.sqrt(np.mean(10 ** (levels[active].astype(float) / 10))))
+            source = (analysed.path, number, survey.sample_rate)
+            channels.append(Channel(*source, 0, survey.frames, survey.block, active, events, rms))
     return Recording(analysed.name, tuple(channels))
 
 
@@ -142,13 +133,11 @@ def read_segment(
     try:
         with soundfile.SoundFile(os.fsencode(path)) as file:
             file.seek(first)
-            samples = file.read(max(0, last - first), dtype="float32", always_2d=True)[:, channel]
+            samples = read_block(path, file, max(0, last - first))[:, channel]
     except (soundfile.LibsndfileError, OSError, IndexError) as error:
         raise UserError(f"{path}: cannot be read any more ({reason(error)}); was it changed?") from error
     if len(samples) < last - first:
         raise UserError(f"{path}: ends after {first + len(samples)} samples, earlier than before; was it changed?")
-    if not np.isfinite(samples).all():
-        raise UserError(f"{path}: holds samples that are not finite numbers (NaN or infinity); was it changed?")
     samples = np.pad(samples, (first - start, start + frames - first - len(samples)))
     return resample(samples, played_at, sample_rate)[:length]
 

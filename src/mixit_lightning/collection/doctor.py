@@ -9,7 +9,7 @@ from ..audio.levels import CLIPPED_SHARE
 from ..errors import visible
 from .crops import Recording
 from .index import AnalysedRecording, Index
-from .proposals import Proposals, as_settings
+from .proposals import Proposal
 from .usable import Usable
 
 
@@ -29,7 +29,7 @@ class CollectionDiagnosis:
     index: Index
     usable: Usable
     splits: Mapping[str, Sequence[Recording]]
-    proposals: Proposals
+    proposals: Mapping[str, Proposal]
     chosen: Mapping[str, Any]
     problem: str = ""
 
@@ -43,7 +43,6 @@ class CollectionDiagnosis:
         analysed = self.usable.analysed
         active = sum(recording.active_seconds for recording in self.usable.recordings)
         seconds = sorted(one.survey.seconds for one in analysed)
-        proposed = as_settings(self.proposals)
         return {
             "root": str(self.index.root),
             "found": len(self.index.recordings) + len(self.index.problems),
@@ -68,10 +67,7 @@ class CollectionDiagnosis:
             },
             "remarks": {one.name: list(one.survey.remarks) for one in analysed if one.survey.remarks},
             "skipped": self.usable.skipped,
-            "proposed": {
-                key: {"value": value, "why": self.proposals.reasons[key.rpartition(".")[2]]}
-                for key, value in proposed.items()
-            },
+            "proposed": {key: proposal._asdict() for key, proposal in self.proposals.items()},
             "in_force": dict(self.chosen),
             "problem": self.problem or None,
         }

@@ -136,21 +136,12 @@ def refresh(book: sqlite3.Connection, root: Path, base: Path, names: list[str]) 
         return
     with ProgressBar("Scanning", len(fresh), aside=True) as progress:
         for name, found in analyse_all(root, base, fresh):
-            row: tuple[Any, ...] = (name, stamps[name], found, None, None, None, None)
+            row: tuple[Any, ...] = (found, None, None, None, None)
             if isinstance(found, AnalysedRecording):
-                survey = found.survey
-                facts = {key: value for key, value in survey._asdict().items() if key != "levels"}
-                decoded = found.path != root / name
-                row = (
-                    name,
-                    stamps[name],
-                    None,
-                    json.dumps(facts),
-                    len(survey.levels),
-                    survey.levels.tobytes(),
-                    decoded,
-                )
-            book.execute("INSERT OR REPLACE INTO recordings VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+                facts = found.survey._asdict()
+                levels = facts.pop("levels")
+                row = (None, json.dumps(facts), len(levels), levels.tobytes(), found.path != root / name)
+            book.execute("INSERT OR REPLACE INTO recordings VALUES (?, ?, ?, ?, ?, ?, ?)", (name, stamps[name], *row))
             progress.advance()
 
 
@@ -170,26 +161,16 @@ def analyse_all(root: Path, base: Path, names: list[str]) -> Iterator[tuple[str,
     """
     left = set(names)
     try:
-        for name, found in analyse_side_by_side(root, base, names):
-            left.discard(name)
-            yield name, found
+        with side_by_side(partial(analyse, root, base), names) as results:
+            for number, found in results:
+                left.discard(names[number])
+                yield names[number], found
     except ProcessDied:
         for name in sorted(left):
-            try:
-                yield from analyse_side_by_side(root, base, [name])
-            except ProcessDied:
+            if len(names) == 1:
                 yield name, "takes the decoder down; replace or remove it"
-
-
-def analyse_side_by_side(root: Path, base: Path, names: list[str]) -> Iterator[tuple[str, AnalysedRecording | str]]:
-    """Analyse recordings in several processes, in the order in which they are done.
-
-    Raises:
-        ProcessDied: one of them died.
-    """
-    with side_by_side(partial(analyse, root, base), names) as results:
-        for number, found in results:
-            yield names[number], found
+            else:
+                yield from analyse_all(root, base, [name])
 
 
 def analyse(root: Path, base: Path, name: str) -> AnalysedRecording | str:

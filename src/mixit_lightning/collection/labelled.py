@@ -1,28 +1,73 @@
-"""Labelled recordings beside a collection: one folder per source; files of the same name are added up."""
+"""Unlabelled recordings with labelled ones beside them: of these, files of one name are added up."""
 
+from abc import abstractmethod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..audio.finding import RECORDINGS, is_recording
 from ..audio.opening import Header, read_header
+from ..data.datamodule import MixtureDataModule, Split
 from ..data.dynamic import REFERENCE_RMS
-from ..data.mixture import Mixture, generator
+from ..data.mixture import LabelledAndUnlabelled, Mixture, TrainingMixtures, generator
 from ..errors import UserError
 from .crops import read_segment, span_of
 
 
-def check_labelled(labelled_data: str | None, labelled_share: float) -> None:
-    """Refuse an objective that lacks labelled recordings, and labelled recordings that an objective has no use for.
+class UnlabelledDataModule(MixtureDataModule):
+    """Crops of unlabelled recordings, with labelled recordings beside them where the objective asks for some.
+
+    Args:
+        labelled_data: folder of labelled recordings, see `LabelledMixtures`.
+        max_level: dB, up or down, of every crop for training.
+        validation_count: crops to validate on, at most.
+        test_count: crops to test on, at most.
+        settings: of the `MixtureDataModule`.
 
     Raises:
-        UserError: either.
+        UserError: the objective lacks labelled recordings or has no use for them, or a list is too short.
     """
-    if labelled_share and labelled_data is None:
-        raise UserError("this objective needs labelled recordings: give labelled_data=FOLDER, or objective=mixit")
-    if labelled_data is not None and not labelled_share:
-        raise UserError("labelled_data has no meaning for objective=mixit; give objective=semi-supervised")
+
+    def __init__(
+        self, labelled_data: str | None, max_level: float, validation_count: int, test_count: int, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
+        if min(validation_count, test_count) < 2:
+            raise UserError("datamodule.validation_count and datamodule.test_count must be 2 or more")
+        if self.labelled_share and labelled_data is None:
+            raise UserError("this objective needs labelled recordings: give labelled_data=FOLDER, or objective=mixit")
+        if labelled_data is not None and not self.labelled_share:
+            raise UserError("labelled_data has no meaning for objective=mixit; give objective=semi-supervised")
+        self.labelled_data = labelled_data
+        self.max_level = max_level
+        self.counts: dict[Split, int] = {"valid": validation_count, "test": test_count}
+
+    @abstractmethod
+    def crops(self) -> TrainingMixtures:
+        """Unlabelled crops to train on."""
+
+    def training_mixtures(self) -> LabelledAndUnlabelled:
+        """Crops, and labelled mixtures where there are any."""
+        labelled = None
+        if self.labelled_data is not None:
+            folder = Path(self.labelled_data)
+            labelled = LabelledMixtures(folder, self.length, self.sample_rate, self.max_level, self.seed)
+        return LabelledAndUnlabelled(labelled, self.crops() if self.labelled_share < 1 else None)
+
+
+def check_unchanged(where: object, what: str, expected: str | None, found: str) -> None:
+    """Refuse data that have changed since a run began, which may have been trained on others.
+
+    Raises:
+        UserError: the fingerprint that was `found` is another one than the run's, if it has one.
+    """
+    if expected not in (None, found):
+        raise UserError(
+            f"{where}: its {what} have changed since this run began; move the run's folder away to train on what there "
+            "is now, and give warm_start=CHECKPOINT to begin with what it learnt"
+        )
 
 
 class LabelledMixtures:

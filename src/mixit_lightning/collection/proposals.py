@@ -1,7 +1,7 @@
 """Proposed settings for a folder of recordings: rules of thumb, to be overridden where more is known."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,21 +30,18 @@ BACKGROUND = -20
 """dB of the quietest tenth to the loud blocks, from which on a recording has a background to be separated."""
 
 
-class Proposals(NamedTuple):
-    """Proposed settings, with reasons."""
+class Proposal(NamedTuple):
+    """A value for a setting, and why."""
 
-    sample_rate: int
-    duration: float
-    num_outputs: int
-    reasons: dict[str, str]
-    """Reasons by setting."""
+    value: int | float
+    why: str
 
 
-def propose(index: Index, shortest: float) -> Proposals:
-    """Propose settings for the recordings of an index.
+def propose(index: Index, shortest: float) -> dict[str, Proposal]:
+    """Propose values by the keys of a recipe's settings.
 
     Args:
-        index: of a folder.
+        index: of the recordings.
         shortest: seconds of a recording that is used.
 
     Raises:
@@ -55,20 +52,18 @@ def propose(index: Index, shortest: float) -> Proposals:
     if not surveys:
         examples = "; ".join(f"{name} {why}" for name, why in list(found.skipped.items())[:5])
         raise UserError(f"{index.root}: none of {len(found.skipped)} recordings can be used: {examples}")
-    rate, why_rate = propose_rate(surveys)
     lengths = [survey.seconds for survey in surveys]
     quartile, most = float(np.percentile(lengths, 25)), sum(lengths) / LEAST_CROPS
-    duration = min(max(DURATIONS[0], quartile), DURATIONS[1], most)
-    outputs, why_outputs = propose_outputs(surveys)
-    reasons = {
-        "sample_rate": why_rate,
-        "duration": f"a quarter of the recordings are shorter than {quartile:.1f} s; 2 to 5 s, if {LEAST_CROPS} fit",
-        "num_outputs": why_outputs,
+    duration = max(0.5, int(10 * min(max(DURATIONS[0], quartile), DURATIONS[1], most)) / 10)
+    why = f"a quarter of the recordings are shorter than {quartile:.1f} s; 2 to 5 s, if {LEAST_CROPS} fit"
+    return {
+        "sample_rate": propose_rate(surveys),
+        "num_outputs": propose_outputs(surveys),
+        "datamodule.duration": Proposal(duration, why),
     }
-    return Proposals(rate, max(0.5, int(10 * duration) / 10), outputs, reasons)
 
 
-def propose_rate(surveys: Sequence[Survey]) -> tuple[int, str]:
+def propose_rate(surveys: Sequence[Survey]) -> Proposal:
     """The lowest rate that loses little, if most of the time was recorded at it or above."""
     seconds = np.array([survey.seconds for survey in surveys])
     rates = np.array([survey.sample_rate for survey in surveys])
@@ -79,13 +74,11 @@ def propose_rate(surveys: Sequence[Survey]) -> tuple[int, str]:
     lost = {rate: float(energy[EDGES.index(rate // 2) :].sum()) for rate in RATES}
     possible = [rate for rate in RATES if kept[rate] >= KEPT_HOURS] or [RATES[0]]
     chosen = next((rate for rate in possible if lost[rate] <= LOST_ENERGY), possible[-1])
-    return (
-        chosen,
-        f"{kept[chosen]:.0%} of the time has it or more, {lost[chosen]:.0%} of the energy lies above its half",
-    )
+    why = f"{kept[chosen]:.0%} of the time has it or more, {lost[chosen]:.0%} of the energy lies above its half"
+    return Proposal(chosen, why)
 
 
-def propose_outputs(surveys: Sequence[Survey]) -> tuple[int, str]:
+def propose_outputs(surveys: Sequence[Survey]) -> Proposal:
     """Two outputs per simultaneous source, as training adds up two recordings.
 
     How many sources there are cannot be told without separating them: two are taken for granted, and a background is
@@ -94,7 +87,8 @@ def propose_outputs(surveys: Sequence[Survey]) -> tuple[int, str]:
     seconds = [survey.seconds for survey in surveys]
     share = float(np.average([has_background(survey.levels) for survey in surveys], weights=seconds))
     sources = 3 if share >= 0.5 else 2
-    return 2 * sources, f"two outputs for each of two sources at a time, and of a background, which {share:.0%} have"
+    why = f"two outputs for each of two sources at a time, and of a background, which {share:.0%} have"
+    return Proposal(2 * sources, why)
 
 
 def has_background(levels: np.ndarray) -> bool:
@@ -102,12 +96,3 @@ def has_background(levels: np.ndarray) -> bool:
     sounding = [channel[channel > LOWEST].astype(float) for channel in levels if (channel > LOWEST).any()]
     loudest = max(sounding, key=lambda channel: float(np.percentile(channel, LOUD)))
     return bool(np.percentile(loudest, FLOOR) > np.percentile(loudest, LOUD) + BACKGROUND)
-
-
-def as_settings(proposals: Proposals) -> dict[str, Any]:
-    """The proposals by the keys of a recipe's settings."""
-    return {
-        "sample_rate": proposals.sample_rate,
-        "num_outputs": proposals.num_outputs,
-        "datamodule.duration": proposals.duration,
-    }

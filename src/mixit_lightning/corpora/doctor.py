@@ -1,6 +1,6 @@
 """The doctor: findings from names, headers and samples, each with its cure."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..audio.levels import CLIPPED_SHARE
-from ..audio.opening import Header, read_header
 from ..data.inventory import SUBSET, Finding, Inventory, Item, by_split, examine_names
-from ..errors import UserError, visible
+from ..errors import visible
 from ..pool import side_by_side
 from ..progress import ProgressBar
 from .samples import ItemMeasured, measure_item
@@ -35,6 +34,8 @@ OTHER_CHANNEL = 1.5
 
 ODD_LEVEL = 6.0
 """dB by which a single item's active levels are off where others are not."""
+
+Measurement = tuple[Item, ItemMeasured]
 
 
 @dataclass(frozen=True)
@@ -89,189 +90,135 @@ class SetDiagnosis:
 
 def examine(inventory: Inventory, *, quiet: bool = False) -> SetDiagnosis:
     """Look at names, headers and all samples, with progress unless `quiet`."""
+    groups: dict[str, list[Measurement]] = {split: [] for split in by_split(inventory)}
+    measured = measure_all(inventory, quiet)
+    for item, facts in measured:
+        groups[item.split].append((item, facts))
     findings = list(examine_names(inventory))
-    headers: dict[Path, Header] = {}
-    findings += examine_headers(inventory, headers)
-    # What two ways of looking both see of a file is said once; one way may have several things to say of it.
-    seen = {(finding.check, finding.file) for finding in findings}
-    of_samples = examine_samples(inventory, measure_all(inventory, quiet))
-    findings += [finding for finding in of_samples if (finding.check, finding.file) not in seen]
+    for item, facts in measured:
+        findings += examine_item(item, facts, inventory)
+    seen = {(finding.check, finding.file) for finding in findings}  # by their names already
+    findings += [finding for finding in identical(inventory, measured) if (finding.check, finding.file) not in seen]
     counts = {}
-    for split, items in by_split(inventory).items():
-        frames = [headers[path] for item in items for path in [next(iter(item.paths.values()))] if path in headers]
-        hours = sum(header.frames / header.sample_rate for header in frames) / 3600
+    for split, members in groups.items():
+        if inventory.mode:
+            findings += wrong_mode(inventory.mode, split, members)
+        findings += wrong_channel(split, members)
+        firsts = [next(iter(facts.files.values())) for _, facts in members if facts.files]
+        hours = sum(first.frames / first.sample_rate for first in firsts) / 3600
         standard = inventory.standard_counts.get(split)
-        counts[split] = {"found": len(items), "standard": standard, "hours": round(hours, 4)}
+        counts[split] = {"found": len(members), "standard": standard, "hours": round(hours, 4)}
     return SetDiagnosis(inventory.root, counts, findings)
 
 
-def examine_headers(inventory: Inventory, headers: dict[Path, Header]) -> Iterator[Finding]:
-    """Sample rates and lengths; fills `headers` with those that can be read."""
-    for item in inventory.items:
-        first: Header | None = None
-        for path in item.paths.values():
-            if not path.is_file():
-                continue
-            try:
-                header = headers[path] = read_header(path, any_channels=inventory.any_channels)
-            except UserError as error:
-                message = str(error).removeprefix(f"{path}: ").split(";")[0]
-                yield Finding("unreadable", "error", str(path), message, "prepare or fetch it again")
-                continue
-            rate = inventory.sample_rate
-            if header.sample_rate < rate or (header.sample_rate > rate and not inventory.may_be_higher):
-                yield Finding(
-                    "sample_rate",
-                    "error",
-                    str(path),
-                    f"has {header.sample_rate} Hz where {rate} Hz are expected",
-                    f"prepare it again at {rate} Hz, or set sample_rate",
-                )
-            if first and header.frames != first.frames:
-                yield Finding(
-                    "length",
-                    "error",
-                    str(path),
-                    f"has {header.frames} samples where its mixture has {first.frames}",
-                    "prepare this item again",
-                )
-            first = first or header
-
-
-def measure_all(inventory: Inventory, quiet: bool) -> list[ItemMeasured]:
+def measure_all(inventory: Inventory, quiet: bool) -> list[Measurement]:
     """Read everything, on all cores, with progress."""
-    if not inventory.items:
+    items = inventory.items
+    if not items:
         return []
     measured = {}
     measure = partial(measure_item, any_channels=inventory.any_channels)
-    with (
-        side_by_side(measure, inventory.items) as results,
-        ProgressBar("Scanning", len(inventory.items), quiet=quiet) as progress,
-    ):
+    with side_by_side(measure, items) as results, ProgressBar("Scanning", len(items), quiet=quiet) as progress:
         for number, one in results:
             measured[number] = one
             progress.advance()
-    return [measured[number] for number in range(len(inventory.items))]
+    return [(item, measured[number]) for number, item in enumerate(items)]
 
 
-def examine_samples(inventory: Inventory, measured: list[ItemMeasured]) -> Iterator[Finding]:
-    """Findings from samples."""
-    for item, facts in zip(inventory.items, measured, strict=True):
-        yield from examine_item(item, facts, inventory)
-    yield from identical(inventory, measured)
-    groups: dict[str, list[tuple[Item, ItemMeasured]]] = defaultdict(list)
-    for item, facts in zip(inventory.items, measured, strict=True):
-        groups[item.split].append((item, facts))
-    for split, members in groups.items():
-        if inventory.mode:
-            yield from wrong_mode(inventory, split, members)
-        yield from wrong_channel(inventory, split, members)
+def error(check: str, path: Path, message: str, cure: str) -> Finding:
+    """A finding that makes a set unfit."""
+    return Finding(check, "error", str(path), message, cure)
+
+
+def warning(check: str, path: Path, message: str, cure: str) -> Finding:
+    """A finding that a set can be used with."""
+    return Finding(check, "warning", str(path), message, cure)
 
 
 def examine_item(item: Item, facts: ItemMeasured, inventory: Inventory) -> Iterator[Finding]:
-    """Findings from the samples of one item."""
+    """Findings from headers and samples of one item."""
     again = "prepare or record it again"
     for part, problem in facts.problems.items():
-        kind = "nan" if "NaN" in problem else "unreadable"
-        yield Finding(kind, "error", str(item.paths[part]), problem.split(";")[0], again)
+        yield error("nan" if "NaN" in problem else "unreadable", item.paths[part], problem.split(";")[0], again)
+    rate, first = inventory.sample_rate, next(iter(facts.files.values()), None)
     for part, file in facts.files.items():
-        path = str(item.paths[part])
+        path = item.paths[part]
+        if file.sample_rate < rate or (file.sample_rate > rate and not inventory.may_be_higher):
+            message = f"has {file.sample_rate} Hz where {rate} Hz are expected"
+            yield error("sample_rate", path, message, f"prepare it again at {rate} Hz, or set sample_rate")
+        if first and file.frames != first.frames:
+            message = f"has {file.frames} samples where its mixture has {first.frames}"
+            yield error("length", path, message, "prepare this item again")
         if file.rms < SILENT:
-            yield Finding("silence", "error", path, "is silent: nothing above -70 dB", "leave this item out")
+            yield error("silence", path, "is silent: nothing above -70 dB", "leave this item out")
             continue
         if file.clipped > CLIPPED_SHARE:
-            share = 100 * file.clipped
-            yield Finding("clipping", "warning", path, f"{share:.1f} % of it are cut off at full scale", again)
+            yield warning("clipping", path, f"{file.clipped:.1%} of it are cut off at full scale", again)
         if abs(file.mean) > DC_SHARE * file.rms:
-            share = 100 * abs(file.mean) / file.rms
-            yield Finding("dc", "warning", path, f"has an offset of {share:.0f} % of its RMS", "subtract its mean")
-        if inventory.sample_rate > 8000 and file.highs < UPSAMPLED:
-            yield Finding(
-                "rate",
-                "warning",
-                path,
-                "has nothing above 4 kHz: it was recorded or prepared at 8 kHz and resampled",
-                f"prepare it again from the original at {inventory.sample_rate} Hz",
-            )
+            share = abs(file.mean) / file.rms
+            yield warning("dc", path, f"has an offset of {share:.0%} of its RMS", "subtract its mean")
+        if rate > 8000 and file.highs < UPSAMPLED:
+            message = "has nothing above 4 kHz: it was recorded or prepared at 8 kHz and resampled"
+            yield warning("rate", path, message, f"prepare it again from the original at {rate} Hz")
     # Each of the files may be half a step off.
     if facts.difference is not None and facts.difference > (len(item.paths) + 1) / 2:
-        mixture, *parts = item.paths
-        yield Finding(
-            "sum",
-            "error",
-            str(item.paths[mixture]),
-            f"differs from {' + '.join(parts)} by {facts.decibels:.1f} dB: a row joined wrongly, or another gain",
-            "prepare this item again",
-        )
+        _, *parts = item.paths
+        message = f"differs from {' + '.join(parts)} by {facts.decibels:.1f} dB: a row joined wrongly, or another gain"
+        yield error("sum", item_path(item), message, "prepare this item again")
 
 
-def identical(inventory: Inventory, measured: list[ItemMeasured]) -> Iterator[Finding]:
+def identical(inventory: Inventory, measured: list[Measurement]) -> Iterator[Finding]:
     """Files with the same samples, under whatever names."""
     known: dict[bytes, tuple[str, Path]] = {}
-    for item, facts in zip(inventory.items, measured, strict=True):
+    for item, facts in measured:
         for part, file in facts.files.items():
             if file.rms < SILENT:
                 continue
             path = item.paths[part]
-            if file.digest in known:
-                split, earlier = known[file.digest]
+            if file.digest not in known:
+                known[file.digest] = (item.split, path)
+                continue
+            split, earlier = known[file.digest]
+            if split != item.split or not inventory.may_repeat:
                 kind = "identical" if split == item.split else "shared_files"
-                if kind == "identical" and inventory.may_repeat:
-                    continue
-                yield Finding(
-                    kind, "error", str(path), f"holds the same samples as {earlier}", "prepare it again or delete it"
-                )
-            known.setdefault(file.digest, (item.split, path))
+                yield error(kind, path, f"holds the same samples as {earlier}", "prepare it again or delete it")
 
 
-def wrong_mode(inventory: Inventory, split: str, members: list[tuple[Item, ItemMeasured]]) -> Iterator[Finding]:
+def wrong_mode(mode: str, split: str, members: list[Measurement]) -> Iterator[Finding]:
     """`max` pads one source of nearly every mixture with zeros, `min` pads none."""
-    whole = [(item, files) for item, facts in members for files in [facts.files] if len(files) == len(item.paths)]
+    whole = [(item, facts.files) for item, facts in members if len(facts.files) == len(item.paths)]
     padded = [any(file.padded and file.rms > SILENT for file in list(files.values())[1:]) for _, files in whole]
-    odd = [item for (item, _), is_padded in zip(whole, padded, strict=True) if is_padded == (inventory.mode == "min")]
+    odd = [item for (item, _), is_padded in zip(whole, padded, strict=True) if is_padded == (mode == "min")]
     if odd and 2 * len(odd) >= len(whole):
-        looks = "max" if inventory.mode == "min" else "min"
-        for item in odd[:1]:
-            ends = "end" if looks == "max" else "do not end"
-            yield Finding(
-                "mode",
-                "error",
-                str(next(iter(item.paths.values()))),
-                f"{len(odd)} of {len(whole)} mixtures of {split} look like mode={looks}: sources {ends} in zeros",
-                f"set mode={looks}, or prepare mode={inventory.mode}",
-            )
+        looks, ends = ("max", "end") if mode == "min" else ("min", "do not end")
+        message = f"{len(odd)} of {len(whole)} mixtures of {split} look like mode={looks}: sources {ends} in zeros"
+        yield error("mode", item_path(odd[0]), message, f"set mode={looks}, or prepare mode={mode}")
 
 
-def wrong_channel(inventory: Inventory, split: str, members: list[tuple[Item, ItemMeasured]]) -> Iterator[Finding]:
+def wrong_channel(split: str, members: list[Measurement]) -> Iterator[Finding]:
     """Sources were brought to the lists' active levels; other recordings of the same names miss them."""
-    offsets = {}
-    for number, (item, facts) in enumerate(members):
+    offsets = []
+    for item, facts in members:
         levels = [facts.files[part].level for part in list(item.paths)[1:] if part in facts.files]
         if item.levels and len(levels) == len(item.levels) and np.isfinite(levels).all():
-            offsets[number] = (levels[0] - levels[1]) - (item.levels[0] - item.levels[1])
+            offsets.append((item, (levels[0] - levels[1]) - (item.levels[0] - item.levels[1])))
     if len(offsets) < FEW:
         return
-    typical = float(np.median(np.abs(list(offsets.values()))))
+    typical = float(np.median([abs(offset) for _, offset in offsets]))
     cure = "prepare it from the wv1 recordings, not wv2"
+    other = "recording than the lists name, such as the second microphone's (wv2)"
     if typical > OTHER_CHANNEL:
-        item = members[next(iter(offsets))][0]
-        yield Finding(
-            "channel",
-            "error",
-            str(next(iter(item.paths.values()))),
-            f"active levels of {split} are typically {typical:.1f} dB off those of the lists: "
-            "other recordings than the lists name, such as the second microphone's (wv2)",
-            cure,
-        )
+        message = f"active levels of {split} are typically {typical:.1f} dB off those of the lists: another {other}"
+        yield error("channel", item_path(offsets[0][0]), message, cure)
         return
-    for number, offset in offsets.items():
+    for item, offset in offsets:
         if abs(offset) > ODD_LEVEL:
-            item = members[number][0]
-            yield Finding(
-                "channel",
-                "warning",
-                str(next(iter(item.paths.values()))),
-                f"active levels of its sources are {offset:+.1f} dB off those of the lists: "
-                "one is another recording, such as the second microphone's (wv2)",
-                cure,
+            message = (
+                f"active levels of its sources are {offset:+.1f} dB off those of the lists: one is another {other}"
             )
+            yield warning("channel", item_path(item), message, cure)
+
+
+def item_path(item: Item) -> Path:
+    """The file that stands for an item: its mixture."""
+    return next(iter(item.paths.values()))

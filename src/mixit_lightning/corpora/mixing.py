@@ -1,9 +1,9 @@
 """The arithmetic that the standard sets share."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import soundfile
@@ -11,11 +11,15 @@ from scipy.signal import resample_poly
 
 from ..errors import UserError
 from ..files import replacing
+from ..jobs import Job
 
 Mode = Literal["min", "max"]
 
 WAV_HEADER = 44
 """Bytes."""
+
+SOURCE_RATE = 16000
+"""Sample rate in Hz of the corpora that both standard sets are made of."""
 
 
 def at_rate(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
@@ -34,6 +38,38 @@ def fit(signals: Sequence[np.ndarray], mode: Mode) -> list[np.ndarray]:
     if mode == "min":
         return [signal[: min(lengths)] for signal in signals]
     return [np.pad(signal, (0, max(lengths) - len(signal))) for signal in signals]
+
+
+def folders_of(root: Path, split: str, rates: Sequence[int], modes: Sequence[Mode]) -> dict[tuple[int, Mode], Path]:
+    """The folder of a split by rate (Hz) and mode, as both standard sets call it."""
+    return {(rate, mode): root / f"wav{rate // 1000}k" / mode / split for rate in rates for mode in modes}
+
+
+def mixture_job(
+    name: str,
+    parts: Sequence[str],
+    folders: dict[tuple[int, Mode], Path],
+    lengths: Sequence[int],
+    key: Iterable[object],
+    make: Callable[[], Any],
+) -> Job:
+    """The job that makes all files of one mixture.
+
+    Args:
+        name: of the mixture, and of all of its files.
+        parts: folders of the mixture and of its sources.
+        folders: that these are in, see `folders_of`.
+        lengths: samples at `SOURCE_RATE` of what is mixed.
+        key: everything that the files depend on.
+        make: see `Job`.
+    """
+    frames = [num_frames_at((min if mode == "min" else max)(lengths), SOURCE_RATE, rate) for rate, mode in folders]
+    return Job(
+        key=" ".join(map(str, key)),
+        outputs=[folder / part / f"{name}.wav" for folder in folders.values() for part in parts],
+        size=len(parts) * sum(WAV_HEADER + 2 * count for count in frames),
+        make=make,
+    )
 
 
 def write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:

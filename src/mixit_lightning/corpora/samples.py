@@ -1,7 +1,6 @@
 """Measurements of the samples of each item, on all cores."""
 
 import hashlib
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +19,10 @@ FULL_SCALE = 32767 / 32768
 
 
 class Measured(NamedTuple):
-    """Facts about the samples of one file; the spectrum only where it was asked for."""
+    """Facts about the samples of one file."""
 
+    frames: int
+    sample_rate: int
     digest: bytes
     mean: float
     rms: float
@@ -56,14 +57,15 @@ def measure_item(item: Item, *, any_channels: bool = False) -> ItemMeasured:
         if not path.is_file():
             continue
         try:
-            rate, highest = about(path, any_channels)
+            rate = read_header(path, any_channels=any_channels).sample_rate
+            with opened(path) as sound:
+                highest = sound.full_scale
             signals[name] = read(path)
         except UserError as error:
             problems[name] = str(error).removeprefix(f"{path}: ")
             continue
-        files[name] = measure(
-            signals[name], rate, highest, with_level=bool(item.levels) and name != next(iter(item.paths))
-        )
+        is_source = name != next(iter(item.paths))
+        files[name] = measure(signals[name], rate, highest, with_level=bool(item.levels) and is_source)
     difference = decibels = None
     if len(item.paths) > 1 and len(signals) == len(item.paths):
         mixture, *sources = signals.values()
@@ -76,21 +78,12 @@ def measure_item(item: Item, *, any_channels: bool = False) -> ItemMeasured:
     return ItemMeasured(files, problems, difference, decibels)
 
 
-def about(path: Path, any_channels: bool) -> tuple[int, float]:
-    """Sample rate (Hz) and full scale of a file.
-
-    Raises:
-        UserError: see `read_header`.
-    """
-    rate = read_header(path, any_channels=any_channels).sample_rate
-    with opened(path) as sound:
-        return rate, sound.full_scale
-
-
 def measure(samples: np.ndarray, sample_rate: int, highest: float, *, with_level: bool) -> Measured:
     """Facts about `(time,)` samples, whose full scale is `highest`."""
     tail = max(1, round(PADDING * sample_rate))
     return Measured(
+        frames=len(samples),
+        sample_rate=sample_rate,
         digest=hashlib.blake2b(samples.tobytes(), digest_size=16).digest(),
         mean=float(samples.mean(dtype=np.float64)),
         rms=float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))),

@@ -124,7 +124,7 @@ def pack(data: str, output: str, sample_rate: int | None, index: str, licence: s
     if storage.is_local and source.is_dir() and Path(storage.root).is_relative_to(source.resolve()):
         raise UserError(f"output={output}: lies in data={data}; choose another folder")
     scanned = indexed(source, Path(index))
-    rate = propose(scanned, chosen.shortest).sample_rate if sample_rate is None else sample_rate
+    rate = int(propose(scanned, chosen.shortest)["sample_rate"].value) if sample_rate is None else sample_rate
     found = usable(scanned, rate, chosen.shortest)
     if not found.recordings:
         why = "; ".join(f"{name} {problem}" for name, problem in list(found.skipped.items())[:3])
@@ -146,11 +146,12 @@ def pack(data: str, output: str, sample_rate: int | None, index: str, licence: s
     lines = [f"skipped: {name}: {problem}" for name, problem in list(found.skipped.items())[:MOST_SKIPPED]]
     if (more := len(found.skipped) - MOST_SKIPPED) > 0:
         lines.append(f"skipped: {more} more; `mixit doctor recipe=own-recordings` lists them")
-    lines.append(
+    lines += [
         f"{output}: {sum(catalogue.hours.values()):.2f} hours of {len(found.recordings)} recordings at {rate} Hz in "
-        f"{len(shards)} shards, {gigabytes(sum(shard.bytes for shard in shards))}"
-    )
-    return "\n".join([*lines, f"train: mixit train recipe=shards data={output}"])
+        f"{len(shards)} shards, {gigabytes(sum(shard.bytes for shard in shards))}",
+        f"train: mixit train recipe=shards data={output}",
+    ]
+    return "\n".join(lines)
 
 
 def make_plans(found: Usable, sample_rate: int, settings: Settings) -> list[Plan]:
@@ -276,15 +277,9 @@ def is_there(storage: Storage, plan: Plan) -> bool:
 def row_of(span: Span, sample_rate: int) -> dict[str, object]:
     """The row of a segment: 16-bit FLAC at its own level, except for very quiet or clipping recordings."""
     channel = span.channel
-    samples = read_segment(
-        channel.path,
-        channel.number,
-        channel.sample_rate,
-        span.first,
-        (channel.first, channel.end),
-        span.length,
-        sample_rate,
-    )
+    within = (channel.first, channel.end)
+    source = (channel.path, channel.number, channel.sample_rate)
+    samples = read_segment(*source, span.first, within, span.length, sample_rate)
     peak = float(np.abs(samples).max(initial=1e-9))
     gain = min(max(1.0, QUIET / channel.rms), FULL_SCALE / peak)
     sound = BytesIO()

@@ -68,6 +68,7 @@ def test_a_pickled_object_is_refused_and_its_code_does_not_run(save_trained):
 TRAP = "tests.inference.traps.spring"
 SNEAKY = [
     {"_target_": TRAP},
+    {"_target_": "os.system"},
     LEARNED | {"basis": {"_target_": TRAP}},
     LEARNED | {"basis": [[{"_target_": TRAP}]]},
     LEARNED | {"basis": f"${{oc.create:{{_target_: {TRAP}}}}}"},

@@ -53,7 +53,7 @@ SERIES = [colour for name, colour in LIGHT.items() if name.startswith("series")]
 DASHES = ((), (5, 2), (1, 1.5), (6, 2, 1, 2))
 """Lengths of lines and gaps, in line widths: a run more than there are colours has a broken line."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.labelsize": 9,
     "axes.edgecolor": LIGHT["muted"],

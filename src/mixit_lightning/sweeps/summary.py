@@ -48,7 +48,9 @@ def write_summary(study: Study, plan: Sweep, folder: Path) -> pd.DataFrame:
         table.to_csv(partial, index=False)
     texts = table.map(lambda cell: f"{cell:.4g}" if isinstance(cell, float) else str(cell))
     with replacing(folder / "trials.md") as partial:
-        partial.write_text("\n".join(markdown_table(texts.to_dict("list"))) + "\n")
+        partial.write_text(
+            "\n".join(markdown_table({str(name): list(column) for name, column in texts.items()})) + "\n"
+        )
     if (table["state"] == "complete").sum() > 1:
         draw(study, plan, folder)
     return table

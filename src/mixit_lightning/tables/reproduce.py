@@ -10,6 +10,7 @@ from pathlib import Path
 from ..config import NOT_PART_OF_A_RUN, PATHS, load_config, parse
 from ..errors import UserError
 from ..files import lock
+from ..reading import last_line
 from .measured import Attempt, Measured, Measurement, State, label, row_words
 from .schema import Row, Table, read_rows
 
@@ -36,11 +37,12 @@ def reproduce(recipe: str, names: Sequence[str] | None, words: Sequence[str]) ->
     # In the order of the table, where rows stand before those that start from them.
     todo = [(table, row, seed) for table, row in rows for seed in row.seeds if row.name in wanted]
     for number, (table, row, seed) in enumerate(todo, 1):
-        found = Measured(recipe, words).measurement(table, row, seed)
+        measured = Measured(recipe, words)
+        found = measured.measurement(table, row, seed)
         where = f", in {found.folder}" if found.state is State.MEASURED else ""
         print(f"[{number}/{len(todo)}] {row.name}, seed {seed}: {found.state}{where}", flush=True)
         if found.state not in (State.MEASURED, State.CANNOT):
-            attempt(Measured(recipe, words), table, row, seed)
+            attempt(measured, table, row, seed)
     measured = Measured(recipe, words)
     return [measured.measurement(table, row, seed) for table, row, seed in todo]
 
@@ -76,7 +78,7 @@ def attempt(measured: Measured, table: Table, row: Row, seed: int) -> None:
     status = run_train(line, log)
     if status == INTERRUPTED:
         raise KeyboardInterrupt
-    reason = None if status == SUCCESS else f"{last_line(log)} (exit status {status}, {log.name})"
+    reason = None if status == SUCCESS else f"{last_line(log) or 'it said nothing'} (exit status {status}, {log.name})"
     Attempt(words=line, folder=folder.name, reason=reason).write(path)
     if reason is not None:
         print(f"  failed: {reason}", flush=True)
@@ -137,12 +139,6 @@ def run_train(words: Sequence[str], log: Path) -> int:
                 child.send_signal(signal.SIGINT)
                 child.communicate()  # until it has left its checkpoint
                 return INTERRUPTED
-
-
-def last_line(log: Path) -> str:
-    """What a command said last."""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return lines[-1].removeprefix("mixit: ") if lines else "it said nothing"
 
 
 def check_all(found: Sequence[Measurement]) -> None:

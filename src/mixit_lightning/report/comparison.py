@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 
+from ..config import nearest
 from ..errors import UserError
 from ..files import replacing
 from .labels import axis_label, format_count, format_duration, format_number, markdown_table
@@ -76,8 +77,6 @@ def find_run(word: str, among: Path) -> Path:
     if "/" in word or Path(word).is_dir():
         return Path(word)
     if not (among / word).is_dir():
-        from ..config import nearest
-
         names = sorted(path.parent.name for path in among.glob("*/results.json"))
         known = nearest(word, names) if names else "; there are no finished runs in it"
         raise UserError(f"{word}: no such folder, and no run of {among}{known}")

@@ -10,6 +10,7 @@ from typing import Any
 from ..files import replacing
 from ..report.labels import METRICS, NOT_APPLICABLE, UNITS, format_duration, format_number, markdown_table
 from ..report.page import render_page
+from ..run import look_up
 from .measured import Measured, Measurement, State
 from .reproduce import check_words
 from .schema import Figure, Published, Row, Table, read_tables
@@ -90,7 +91,7 @@ def hardware_of(results: dict[str, Any]) -> str:
 def plain(line: Line) -> dict[str, Any]:
     """A line as numbers, for programs."""
     published, results = line.figure.published, [found.results for found in line.measured]
-    seconds = [found["wall_time"]["train"] for found in results if found["wall_time"].get("train")]
+    seconds = [time for found in results if (time := look_up(found, "wall_time.train"))]
     return {
         "table": line.table.title,
         "row": line.row.name,
@@ -107,9 +108,9 @@ def plain(line: Line) -> dict[str, Any]:
         "difference": line.difference,
         "examples": agreed([found["num_examples"] for found in results]),
         "seeds": " ".join(str(found.seed) for found in line.measured),
-        "steps": agreed([found["steps"] for found in results]),
+        "steps": agreed([found.get("steps") for found in results]),
         "train_seconds": statistics.fmean(seconds) if seconds else None,
-        "commit": agreed([(found.get("trained_with") or found)["commit"] for found in results]),
+        "commit": agreed([(found.get("trained_with") or found).get("commit") for found in results]),
         "hardware": agreed([hardware_of(found) for found in results]),
         "rule": agreed([found["selection_rule"] for found in results]),
         "state": line.state,

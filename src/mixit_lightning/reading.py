@@ -40,6 +40,12 @@ def read_text(path: Path, kind: str = "text") -> str:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
+def last_line(log: Path) -> str:
+    """What a command said last, without its own name, by its log; empty where it said nothing."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return lines[-1].removeprefix("mixit: ") if lines else ""
+
+
 def delimiter_of(text: str) -> str:
     """What parts the columns of a CSV file, by its first line: Excel writes what is usual in a country, or tabs."""
     return max(",;\t", key=text.partition("\n")[0].count)

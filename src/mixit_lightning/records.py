@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
-from . import reading
 from .errors import UserError
+from .reading import read_json
 
 if TYPE_CHECKING:  # slow to import and most commands never need it
     import pandas as pd
@@ -63,15 +63,6 @@ class Results(Part):
 CURVE_COLUMNS = ("step", "seconds", "metric", "value")
 
 
-def read_json(path: Path) -> Any:
-    """Content of a JSON file.
-
-    Raises:
-        UserError: it is not JSON.
-    """
-    return reading.read_json(path, "evaluate the run again")
-
-
 def read_results(path: Path) -> dict[str, Any]:
     """Content of `results.json`, checked for what pages and tables cannot do without.
 
@@ -80,7 +71,7 @@ def read_results(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"{path} is missing: evaluate the run first (`mixit evaluate`)")
-    results = read_json(path)
+    results = read_json(path, "evaluate the run again")
     check_entries(results, Results, path)
     return dict(results)
 
@@ -93,23 +84,25 @@ def read_training(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         return {}
-    record = reading.read_json(path, "train the run again")
+    record = read_json(path, "train the run again")
     check_entries(record, Training, path)
-    return record
+    return dict(record)
 
 
-def check_entries(content: Any, kind: type[Kind], path: Path) -> Kind:
-    """Refuse a file whose entries are not what they should be, or so many that their errors would take all memory.
+def check_entries(content: Any, kind: type[Kind], path: Path, cure: str = "evaluate the run again") -> Kind:
+    """The content of a file as a pydantic type.
 
     Raises:
-        UserError: with the entry.
+        UserError: an entry is not what it should be.
     """
     try:
         return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))[:100]
-        raise UserError(f"{path}: {key or 'all of it'}: {first['msg']}; evaluate the run again") from error
+        raise UserError(
+            f"{path}: {key or 'all of it'}: {first['msg'].removeprefix('Value error, ')}; {cure}"
+        ) from error
 
 
 def read_table(path: Path, columns: tuple[str, ...], text: tuple[str, ...]) -> "pd.DataFrame | None":

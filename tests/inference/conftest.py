@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from mixit_lightning.separators import TDCNpp
+from mixit_lightning.inference.trained import make
 
 from ..helpers.trained import LEARNED, network_of, settings_of
 
@@ -18,24 +18,27 @@ DESCRIBED = {
 }
 
 
+def small_network():
+    torch.manual_seed(0)
+    return make(DESCRIBED)
+
+
+def write_checkpoint(path):
+    """A checkpoint of the network, and its path."""
+    state = {f"separator.{name}": value for name, value in small_network().state_dict().items()}
+    torch.save({"state_dict": state, "settings": {"separator": DESCRIBED, "sample_rate": 8000, "num_outputs": 3}}, path)
+    return path
+
+
 @pytest.fixture
 def network():
-    torch.manual_seed(0)
-    return TDCNpp(**{name: value for name, value in DESCRIBED.items() if name != "_target_"})
+    return small_network()
 
 
 @pytest.fixture
-def save(tmp_path, network):
-    """Save a checkpoint of the network that describes it, or something else."""
-
-    def saved(described=DESCRIBED, **more):
-        path = tmp_path / "best.ckpt"
-        state = {f"separator.{name}": value for name, value in network.state_dict().items()}
-        settings = {"separator": described, "sample_rate": 8000, "num_outputs": 3}
-        torch.save({"state_dict": state, "settings": settings} | more, path)
-        return path
-
-    return saved
+def save(tmp_path):
+    """Write a checkpoint of the network."""
+    return lambda: write_checkpoint(tmp_path / "best.ckpt")
 
 
 @pytest.fixture

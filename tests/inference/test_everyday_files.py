@@ -99,15 +99,6 @@ def test_other_peoples_folders_are_left_alone(separate, tmp_path, capsys):
     assert separate(source, tmp_path / "out")[0] == 0  # an empty one is filled
 
 
-def test_what_was_saved_beside_outputs_stays_when_they_are_made_again(separate, tmp_path):
-    source = wav(tmp_path / "song.wav")
-    assert separate(source, tmp_path / "out")[0] == 0
-    remix = wav(tmp_path / "out" / "song" / "remix.wav")
-    before = remix.read_bytes()
-    status, summary = separate(source, tmp_path / "out", "window=0.9", "silent=keep")
-    assert status == 0 and not summary["recordings"][0]["already_there"] and remix.read_bytes() == before
-
-
 def test_a_file_that_would_be_replaced_is_named(separate, tmp_path, capsys):
     source = wav(tmp_path / "song.wav")
     status, summary = separate(source, tmp_path / "out", "silent_below=0")  # all outputs are dropped

@@ -4,14 +4,13 @@ import subprocess
 import sys
 import time
 
-import av
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 from mixit_lightning.cli import main
-from mixit_lightning.inference import Separator
+
+from ..helpers.recordings import noise
 
 FORMATS = [
     ("a.wav", "WAV", "PCM_16", 16000, 1),
@@ -19,12 +18,6 @@ FORMATS = [
     ("c.wav", "WAV", "FLOAT", 8000, 3),
     ("d.aiff", "AIFF", "PCM_16", 8000, 1),
 ]
-
-
-def noise(seconds, rate, channels=1, scale=0.1):
-    rng = np.random.default_rng(0)
-    samples = scale * rng.standard_normal((int(seconds * rate), channels))
-    return samples.astype(np.float32)
 
 
 def separate(save, source, target, *words):
@@ -96,30 +89,6 @@ def test_silent_outputs_are_dropped_below_a_level(save, tmp_path, capsys):
     assert [path.name for path in (tmp_path / "out" / "a").iterdir()] == ["separation.json"]
     assert separate(save, tmp_path / "a.wav", tmp_path / "out", "silent=keep") == 0  # other settings: made again
     assert len(list((tmp_path / "out" / "a").glob("*.wav"))) == 3
-
-
-def test_clipped_samples_are_counted(save, tmp_path, capsys, monkeypatch):
-    samples = np.full(8000, 0.4, np.float32)
-    samples[:500] = 0.9
-    monkeypatch.setattr(Separator, "separate_at_once", lambda self, x, rate: torch.stack([2 * x, -x, 0 * x], 1))
-    soundfile.write(tmp_path / "a.wav", samples, 8000)
-    assert separate(save, tmp_path / "a.wav", tmp_path / "out") == 0
-    assert "500 samples clipped at full scale" in capsys.readouterr().out
-
-
-def test_the_sound_of_a_film(save, tmp_path):
-    samples = noise(1, 16000)[:, 0]
-    with av.open(str(tmp_path / "film.mp4"), "w") as film:
-        stream = film.add_stream("aac", rate=16000, layout="mono")
-        for start in range(0, len(samples) - 1024, 1024):
-            frame = av.AudioFrame.from_ndarray(samples[None, start : start + 1024], format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = 16000, start
-            film.mux(stream.encode(frame))
-        film.mux(stream.encode(None))
-    assert separate(save, tmp_path / "film.mp4", tmp_path / "out", "silent=keep") == 0
-    found, rate = soundfile.read(tmp_path / "out" / "film" / "output_1.wav")
-    assert rate == 16000
-    assert abs(len(found) - len(samples)) < 3000
 
 
 @pytest.mark.parametrize(

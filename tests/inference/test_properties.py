@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mixit_lightning.cli import main
 
 from ..helpers.recordings import noise
+from .conftest import write_checkpoint
 
 FORMATS = {
     # ending: kinds of samples, rates
@@ -62,19 +63,7 @@ def lag(one, other):
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    import torch
-
-    from mixit_lightning.separators import TDCNpp
-
-    from .conftest import DESCRIBED
-
-    torch.manual_seed(0)
-    network = TDCNpp(**{name: value for name, value in DESCRIBED.items() if name != "_target_"})
-    path = tmp_path_factory.mktemp("checkpoint") / "best.ckpt"
-    state = {f"separator.{name}": value for name, value in network.state_dict().items()}
-    described = {"separator": DESCRIBED, "sample_rate": 8000, "num_outputs": OUTPUTS}
-    torch.save({"state_dict": state, "settings": described}, path)
-    return path
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "best.ckpt")
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
@@ -93,15 +82,8 @@ def test_outputs_have_the_form_of_their_recording_and_add_up_to_it(checkpoint, t
         originals[path] = samples
     before = contents(source)
     capsys.readouterr()
-    words = [
-        f"checkpoint={checkpoint}",
-        f"input={source}",
-        f"output={target}",
-        "window=1",
-        "overlap=0.2",
-        "silent=keep",
-    ]
-    assert main(["separate", *words, "--json"]) == 0
+    places = [f"checkpoint={checkpoint}", f"input={source}", f"output={target}"]
+    assert main(["separate", *places, "window=1", "overlap=0.2", "silent=keep", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert contents(source) == before
     made = {Path(entry["file"]): entry for entry in summary["recordings"]}

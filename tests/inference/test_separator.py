@@ -1,12 +1,7 @@
-import datetime
-
 import pytest
 import torch
 
-from mixit_lightning.errors import UserError
 from mixit_lightning.inference import Separator
-
-from .conftest import DESCRIBED
 
 
 @pytest.mark.parametrize(("shape", "rate"), [((24000,), 8000), ((2, 30000), 44100), ((5000,), 6000), ((1,), 8000)])
@@ -24,25 +19,6 @@ def test_one_window_at_its_rate_is_what_the_network_says(save, network):
     with torch.no_grad():
         expected = network.eval()(waveform[None])[0]
     assert torch.allclose(Separator.from_checkpoint(save()).separate(waveform, 8000), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "target", ["os.system", "builtins.eval", "asteroid.models.ConvTasNet.from_pretrained", "mixit_lightning.separators"]
-)
-def test_a_checkpoint_may_ask_for_a_network_only(save, target):
-    for described in (DESCRIBED | {"_target_": target}, DESCRIBED | {"basis": [{"_target_": target}]}):
-        with pytest.raises(UserError, match=f"asks for {target}"):
-            Separator.from_checkpoint(save(described))
-
-
-def test_a_pickled_object_is_refused(save):
-    with pytest.raises(UserError, match="not a checkpoint of plain tensors"):
-        Separator.from_checkpoint(save(extra=datetime.datetime(2020, 1, 1)))
-
-
-def test_weights_of_another_network_are_refused(save):
-    with pytest.raises(UserError, match="do not fit the network"):
-        Separator.from_checkpoint(save(DESCRIBED | {"bottleneck": 9}))
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,14 @@
 """The pages in a browser: Chromium without a window, where there is one."""
 
-import os
-import shutil
-
 import pytest
 
 from mixit_lightning.report.page import write_report
 
+from ..helpers.browser import chromium
 from ..helpers.runs import LABELS, make_page, make_runs
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
 
 pytestmark = pytest.mark.slow
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-# A browser in a container has neither a sandbox nor a GPU, and is to talk to nobody.
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-]
 WIDTHS = (1280, 400)
 LOADED = "[...document.querySelectorAll('audio')].every((audio) => audio.readyState > 0 && audio.duration > 0)"
 # Whatever ends beyond the right edge, unless it can be scrolled to inside its box or is cut off by design.
@@ -35,13 +19,8 @@ BEYOND = """() => [...document.querySelectorAll('body *')]
 
 @pytest.fixture(scope="module")
 def browser():
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    with sync_api.sync_playwright() as playwright:
-        if path is None and not os.path.exists(playwright.chromium.executable_path):  # noqa: PTH110
-            pytest.skip("no Chromium: install one, or give its path in the environment variable CHROMIUM")
-        browser = playwright.chromium.launch(executable_path=path, args=OPTIONS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -208,7 +208,7 @@ def test_nothing_to_compare_but_scores_is_said(runs):
         ("examples/examples.json", "{}", r"examples\.json: all of it"),
         ("examples/one/output_1.wav", "not a sound", r"output_1\.wav is not a sound"),
         ("config.yaml", "a: [", r"config\.yaml: not valid YAML"),
-        ("config.yaml", "text", r"config\.yaml must hold settings"),
+        ("config.yaml", "text", r"config\.yaml: not the config"),
     ],
 )
 def test_broken_files_are_named_and_the_old_page_stays(tmp_path, name, content, message, compared):

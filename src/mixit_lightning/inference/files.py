@@ -23,13 +23,10 @@ from .folders import DECODED, check_around, filling, folders_of, stem_of, tidy, 
 from .separator import Separator
 from .trained import weights_file
 
-FACTS: dict[str, Any] = {
-    "outputs": list,
-    "dropped": list,
-    "clipped": int,
-    "remarks": list,
-    "real_time_factor": (int, float),
-}
+CHOICES = {"channels": ("each", "mean"), "silent": ("drop", "keep"), "format": ("lossless", "same")}
+"""Of settings."""
+
+FACTS = {"outputs": list, "dropped": list, "clipped": int, "remarks": list, "real_time_factor": int | float}
 """Fields of a recording's record, and their types."""
 
 FAULTS = (UserError, OSError, RuntimeError, ValueError, ArithmeticError, MemoryError)
@@ -87,41 +84,22 @@ def separate_files(
 
 
 def prepare(
-    checkpoint: str,
-    *,
-    window: float,
-    overlap: float,
-    channels: str,
-    silent: str,
-    silent_below: float,
-    format: str,
-    device: str | None,
+    checkpoint: str, *, window: float, overlap: float, device: str | None, **settings: Any
 ) -> tuple[Separator, dict[str, Any]]:
-    """The separator, and the settings that its outputs depend on.
+    """The separator, and the settings that its outputs depend on: those of `conf/separate.yaml`.
 
     Raises:
         UserError: settings that make no sense, or no checkpoint.
     """
-    for name, value, choices in (
-        ("channels", channels, ("each", "mean")),
-        ("silent", silent, ("drop", "keep")),
-        ("format", format, ("lossless", "same")),
-    ):
-        if value not in choices:
-            raise UserError(f"{name}={value}: must be {' or '.join(choices)}")
+    for name, choices in CHOICES.items():
+        if settings[name] not in choices:
+            raise UserError(f"{name}={settings[name]}: must be {' or '.join(choices)}")
     if not 0 < overlap < window:
         raise UserError(f"overlap={overlap}: must be positive, and less than window={window}")
     keep_freed_memory()
     separator = Separator.from_checkpoint(checkpoint, window=window, overlap=overlap, device=device)
-    return separator, {
-        "checkpoint": hashlib.sha256(weights_file(Path(checkpoint)).read_bytes()).hexdigest(),
-        "window": window,
-        "overlap": overlap,
-        "channels": channels,
-        "silent": silent,
-        "silent_below": silent_below,
-        "format": format,
-    }
+    digest = hashlib.sha256(weights_file(Path(checkpoint)).read_bytes()).hexdigest()
+    return separator, {"checkpoint": digest, "window": window, "overlap": overlap, **settings}
 
 
 def plan(source: Path, target: Path) -> tuple[dict[Path, Path], dict[Path, str]]:

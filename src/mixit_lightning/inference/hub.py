@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+from ..config import first_line
 from ..errors import UserError
 from .extra import share_packages
 from .model_card import model_card
@@ -67,5 +68,6 @@ def download(repo_id: str, revision: str | None = None, token: str | bool | None
     try:
         return Path(snapshot_download(repo_id, revision=revision, token=token, allow_patterns=[CONFIG, WEIGHTS]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{repo_id}: no such folder, and not to be had from the Hugging Face Hub ({reason})") from error
+        raise UserError(
+            f"{repo_id}: no such folder, and not to be had from the Hugging Face Hub ({first_line(error)})"
+        ) from error

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..report.labels import METRICS, format_count, quantities
-from ..report.runs import provenance
+from ..report.labels import METRICS, quantities
+from ..report.runs import NOT_RECORDED, provenance
 from .extra import share_packages
 
 with share_packages():
@@ -19,7 +19,7 @@ def model_card(description: Mapping[str, Any]) -> str:
     """A model card in Markdown, with the metadata of the Hub, of a description; see `inference.trained`."""
     settings, results = description["settings"], description.get("results")
     recipe, network = settings.get("recipe") or "unknown data", settings["separator"]
-    training = description.get("provenance") or {}
+    origin = results or unmeasured(description)
     card = ModelCard.from_template(
         ModelCardData(
             model_name=title(settings, results),
@@ -38,7 +38,7 @@ def model_card(description: Mapping[str, Any]) -> str:
         results=results,
         quantities=quantities(results["metrics"]) if results else [],
         others={name: quantities(part["metrics"]) for name, part in (results or {}).get("other_domains", {}).items()},
-        provenance=provenance(results) if results else trained_by(description, training),
+        provenance=[(term, text) for term, text in provenance(origin) if results or text != NOT_RECORDED],
     )
     return card.content
 
@@ -80,16 +80,8 @@ def eval_results(recipe: str, metrics: Mapping[str, float | None]) -> list[EvalR
     ]
 
 
-def trained_by(description: Mapping[str, Any], training: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Provenance of a separator that has not been evaluated, as terms and descriptions like those of a report."""
-    steps = description.get("global_step")
-    versions = ", ".join(f"{name} {version}" for name, version in (training.get("versions") or {}).items())
-    rows = {
-        "Recipe": description["settings"].get("recipe"),
-        "Training steps": None if steps is None else format_count(steps),
-        "Seed": description["settings"].get("seed"),
-        "Trained at commit": training.get("commit"),
-        "Trained on": (training.get("hardware") or {}).get("cpu"),
-        "Versions": versions,
-    }
-    return [(term, "not recorded" if value in (None, "") else str(value)) for term, value in rows.items()]
+def unmeasured(description: Mapping[str, Any]) -> dict[str, Any]:
+    """What a results.json would say of a separator that has not been evaluated."""
+    settings, training = description["settings"], description.get("provenance") or {}
+    named = {"recipe": settings.get("recipe"), "seed": settings.get("seed"), "steps": description.get("global_step")}
+    return named | {"trained_with": training, "versions": training.get("versions")}

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..config import first_line
+from ..config import all_lines
 from ..errors import UserError
 from ..reading import read_text
 from ..records import read_results
@@ -50,33 +50,17 @@ class Trained:
         settings = self.description.get("settings")
         if not (isinstance(settings, dict) and {"separator", "sample_rate", "num_outputs"} <= settings.keys()):
             raise UserError(f"{self.path}: does not say which network it holds; give a checkpoint of a run")
-        described = settings["separator"]
         try:
             with torch.device("meta"):  # shapes without memory
-                self.compare(make(described))
-            network = make(described)
+                make(settings["separator"]).load_state_dict(self.weights, assign=True)
+            network = make(settings["separator"])
             network.load_state_dict(self.weights)
         except UserError as error:
             raise UserError(f"{self.path}: {error}") from error
         except Exception as error:
-            reason = first_line(error)
+            reason = all_lines(error)[:300]
             raise UserError(f"{self.path}: its weights do not fit the network that it describes ({reason})") from error
         return network
-
-    def compare(self, sketch: nn.Module) -> None:
-        """Compare a network without weights with these weights.
-
-        Raises:
-            UserError: they differ.
-        """
-        shapes = {name: tuple(value.shape) for name, value in sketch.state_dict().items()}
-        given = {name: tuple(value.shape) for name, value in self.weights.items()}
-        if differing := [name for name in sorted(shapes.keys() | given.keys()) if shapes.get(name) != given.get(name)]:
-            name = differing[0]
-            raise UserError(
-                f"its weights do not fit the network that it describes: {len(differing)} differ, such as "
-                f"{name}, {given.get(name, 'missing')} instead of {shapes.get(name, 'none')}"
-            )
 
 
 def load_trained(path: Path) -> Trained:

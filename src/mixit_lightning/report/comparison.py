@@ -6,13 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 
+from ..config import nearest
 from ..errors import UserError
 from ..files import replacing
 from .labels import axis_label, format_count, format_duration, format_number, markdown_table
 from .page import Means, render_runs
-from .plots import LIGHT, Panel, line_style, new_figure, plot_style
+from .plots import LIGHT, STYLE, Panel, line_style, new_figure
 from .runs import INPUT, Run, read_run
 
 RESAMPLES = 10_000
@@ -75,8 +77,6 @@ def find_run(word: str, among: Path) -> Path:
     if "/" in word or Path(word).is_dir():
         return Path(word)
     if not (among / word).is_dir():
-        from ..config import nearest
-
         names = sorted(path.parent.name for path in among.glob("*/results.json"))
         known = nearest(word, names) if names else "; there are no finished runs in it"
         raise UserError(f"{word}: no such folder, and no run of {among}{known}")
@@ -205,7 +205,7 @@ def means_of(table: pd.DataFrame, measure: str) -> Means:
 def draw(table: pd.DataFrame, measure: str, path: Path) -> None:
     """Means and intervals of all runs as a picture, one panel per domain."""
     parts = table.groupby("domain", sort=False)
-    with plot_style():
+    with rc_context(STYLE):
         figure, panels = new_figure(len(parts), intervals_height(len(table) // len(parts)))
         for axes, (domain, part) in zip(panels, parts, strict=True):
             means = intervals(part, measure)

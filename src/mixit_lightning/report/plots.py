@@ -6,30 +6,21 @@ A run has the colour and the dashes of its place among the runs of a page, where
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import EngFormatter
 
-from .labels import (
-    METRICS,
-    OBJECTIVES,
-    UNITS,
-    axis_label,
-    format_count,
-    format_duration,
-    format_number,
-    format_percent,
-)
+from .labels import METRICS, OBJECTIVES, UNITS, axis_label, format_count, format_duration, format_number, format_percent
 from .runs import INPUT, Run
-
-if TYPE_CHECKING:  # matplotlib and pandas are slow to import and most commands never need them
-    import pandas as pd
-    from markupsafe import Markup
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # Plots are drawn in the light colours. Inside the page each becomes the CSS variable of its name, so that one drawing
 # serves light and dark; no two names may therefore share a colour.
@@ -62,6 +53,30 @@ SERIES = [colour for name, colour in LIGHT.items() if name.startswith("series")]
 DASHES = ((), (5, 2), (1, 1.5), (6, 2, 1, 2))
 """Lengths of lines and gaps, in line widths: a run more than there are colours has a broken line."""
 
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.labelsize": 9,
+    "axes.edgecolor": LIGHT["muted"],
+    "axes.labelcolor": LIGHT["muted"],
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LIGHT["rule"],
+    "grid.linewidth": 0.5,
+    "text.color": LIGHT["ink"],
+    "text.parse_math": False,  # a metric may be named anything
+    "xtick.color": LIGHT["muted"],
+    "ytick.color": LIGHT["muted"],
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "legend.handlelength": 1.4,
+    "svg.fonttype": "none",  # text stays text: it takes the page's font and can be read out
+}
+"""Settings of matplotlib that all plots share, while they are drawn and saved."""
+
 MAX_CURVE_POINTS = 600  # finer than the page shows, and keeps the file small
 MAX_POINTS = 2400  # in a panel: a browser draws each as an element of its own
 MAX_BINS = 60
@@ -75,7 +90,7 @@ class Panel(NamedTuple):
 
     kind: str
     """In words, for those who cannot see it."""
-    draw: "Callable[[Axes], str]"
+    draw: Callable[[Axes], str]
     """Draws it and returns its caption."""
     where: str = ""
     """What the caption begins with."""
@@ -86,7 +101,7 @@ class Panel(NamedTuple):
 class Line(NamedTuple):
     """A curve of a panel."""
 
-    series: "pd.Series"
+    series: pd.Series
     """Over steps or hours."""
     place: int
     """Which gives it its colour."""
@@ -99,55 +114,21 @@ class Line(NamedTuple):
 class Plot(NamedTuple):
     """A drawing on the page, with words for those who cannot see it."""
 
-    svg: "Markup"
+    svg: Markup
     alt: str
     caption: str
 
 
-@contextmanager
-def plot_style() -> Iterator[None]:
-    """Settings all plots share, in force while they are drawn and saved."""
-    import matplotlib
-
-    with matplotlib.rc_context(
-        {
-            "font.size": 9,
-            "axes.labelsize": 9,
-            "axes.edgecolor": LIGHT["muted"],
-            "axes.labelcolor": LIGHT["muted"],
-            "axes.linewidth": 0.6,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": LIGHT["rule"],
-            "grid.linewidth": 0.5,
-            "text.color": LIGHT["ink"],
-            "text.parse_math": False,  # a metric may be named anything
-            "xtick.color": LIGHT["muted"],
-            "ytick.color": LIGHT["muted"],
-            "xtick.major.width": 0.6,
-            "ytick.major.width": 0.6,
-            "legend.frameon": False,
-            "legend.handlelength": 1.4,
-            "svg.fonttype": "none",  # text stays text: it takes the page's font and can be read out
-        }
-    ):
-        yield
-
-
-def new_figure(columns: int = 1, height: float = PANEL_SIZE[1]) -> "tuple[Figure, list[Axes]]":
+def new_figure(columns: int = 1, height: float = PANEL_SIZE[1]) -> tuple[Figure, list[Axes]]:
     """An empty figure with a row of panels, their height in inches."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(PANEL_SIZE[0] * columns, height), layout="constrained")
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
-def inline_plots(name: str, panels: "Iterable[Panel]") -> list[Plot]:
+def inline_plots(name: str, panels: Iterable[Panel]) -> list[Plot]:
     """Draw panels for the page; `name` sets them apart from others on it."""
     plots = []
-    with plot_style():
+    with rc_context(STYLE):
         for number, panel in enumerate(panels):
             figure, (axes,) = new_figure(height=panel.height)
             caption = panel.where + panel.draw(axes)
@@ -155,10 +136,8 @@ def inline_plots(name: str, panels: "Iterable[Panel]") -> list[Plot]:
     return plots
 
 
-def inline_svg(figure: "Figure", name: str) -> "Markup":
+def inline_svg(figure: Figure, name: str) -> Markup:
     """A figure as an SVG element whose colours follow the page and whose identifiers are its own."""
-    from markupsafe import Markup
-
     buffer = io.StringIO()
     no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
@@ -204,7 +183,7 @@ def curve_panels(runs: Sequence[Run], measure: str) -> tuple[list[Panel], list[s
     return panels, notes
 
 
-def curve_panels_of_one(curves: "pd.DataFrame") -> list[Panel]:
+def curve_panels_of_one(curves: pd.DataFrame) -> list[Panel]:
     """The losses of a run, and its validation metrics."""
     names = list(curves.dropna(subset=["metric", "value"])["metric"].unique())
     losses = []
@@ -229,17 +208,15 @@ def curve_panels_of_one(curves: "pd.DataFrame") -> list[Panel]:
     ]
 
 
-def curve(curves: "pd.DataFrame", name: str, over: str = "step") -> "pd.Series":
+def curve(curves: pd.DataFrame, name: str, over: str = "step") -> pd.Series:
     """Values of a metric indexed by step or hours; of steps repeated after a restart, the last holds."""
     rows = curves.loc[curves["metric"] == name].drop_duplicates("step", keep="last")
     values = rows.assign(hours=rows["seconds"] / 3600).set_index(over)["value"]
     return values.sort_index().replace([math.inf, -math.inf], math.nan)
 
 
-def draw_curves(axes: "Axes", lines: Sequence[Line], label: str, caption: str) -> str:
+def draw_curves(axes: Axes, lines: Sequence[Line], label: str, caption: str) -> str:
     """Curves over the steps or hours that are their index; with their points where these are few."""
-    from matplotlib.ticker import EngFormatter
-
     for line in lines:
         style, series = line_style(line.place), line.series
         if line.smooth:
@@ -259,7 +236,7 @@ def draw_curves(axes: "Axes", lines: Sequence[Line], label: str, caption: str) -
     return caption
 
 
-def thin(values: "pd.Series") -> "pd.Series":
+def thin(values: pd.Series) -> pd.Series:
     """At most MAX_CURVE_POINTS of the values, evenly spaced, the last one among them."""
     return values[::-1][:: math.ceil(len(values) / MAX_CURVE_POINTS) or 1][::-1]
 
@@ -284,7 +261,7 @@ def example_panels(runs: Sequence[Run], measure: str) -> tuple[list[Panel], list
     return panels, notes if panels else ["No distribution: examples.csv has no finite improvement, or is not there."]
 
 
-def draw_histogram(axes: "Axes", runs: "Sequence[pd.Series]") -> str:
+def draw_histogram(axes: Axes, runs: Sequence[pd.Series]) -> str:
     """Histograms of a measure, with lines at its medians (whole) and 10th percentiles (dotted)."""
     label = axis_label(str(runs[0].name))
     known = [run.dropna().to_numpy() for run in runs]
@@ -307,12 +284,11 @@ def draw_histogram(axes: "Axes", runs: "Sequence[pd.Series]") -> str:
         )
         if left_out := len(run) - len(values):
             captions[-1] += f" ({format_count(left_out)} without a finite value are left out)"
-    axes.set_xlabel(label)
-    axes.set_ylabel("examples")
+    axes.set(xlabel=label, ylabel="examples")
     return f"Distribution of {label}; {'; '.join(captions)}."
 
 
-def draw_levels(axes: "Axes", runs: Sequence[np.ndarray], measure: str) -> str:
+def draw_levels(axes: Axes, runs: Sequence[np.ndarray], measure: str) -> str:
     """How a measure depends on the level of the input: examples as points, and means of bins of equally many.
 
     Args:
@@ -323,8 +299,6 @@ def draw_levels(axes: "Axes", runs: Sequence[np.ndarray], measure: str) -> str:
     Returns:
         The caption.
     """
-    import pandas as pd
-
     number = max(len(points) for points in runs)
     stride = math.ceil(number * len(runs) / MAX_POINTS)
     alpha = float(np.clip(200 / number, 0.3, 0.8))  # dense clouds stay readable
@@ -338,8 +312,7 @@ def draw_levels(axes: "Axes", runs: Sequence[np.ndarray], measure: str) -> str:
             table = pd.DataFrame(points, columns=["level", "value"])
             means = table.groupby(pd.qcut(table["level"], bins, duplicates="drop"), observed=True).mean()
             axes.plot(means["level"], means["value"], linewidth=1.8, **line_style(place))
-    axes.set_xlabel("input SI-SNR (dB)")
-    axes.set_ylabel(axis_label(measure))
+    axes.set(xlabel="input SI-SNR (dB)", ylabel=axis_label(measure))
     thinned = f", of which one in {stride} is drawn as a point" if stride > 1 else ""
     return (
         f"{METRICS.get(measure, (measure,))[0]} against the SI-SNR of the input; lines are means of equally many "
@@ -369,10 +342,8 @@ def separation_panels(runs: Sequence[Run]) -> list[Panel]:
     return panels
 
 
-def draw_active(axes: "Axes", sources: np.ndarray, active: np.ndarray, num_outputs: int) -> str:
+def draw_active(axes: Axes, sources: np.ndarray, active: np.ndarray, num_outputs: int) -> str:
     """Percentage of the examples with so many sources (column) that have so many active outputs (row)."""
-    from matplotlib.patches import Rectangle
-
     size = min(9.0, 150 / (num_outputs + 1))  # of letters: rows of many outputs are low
     numbers = np.unique(sources)
     for column, number in enumerate(numbers):
@@ -402,7 +373,7 @@ def draw_active(axes: "Axes", sources: np.ndarray, active: np.ndarray, num_outpu
     )
 
 
-def draw_shares(axes: "Axes", sources: np.ndarray, shares: np.ndarray) -> str:
+def draw_shares(axes: Axes, sources: np.ndarray, shares: np.ndarray) -> str:
     """Mean share of the energy from the loudest output of an example to its faintest."""
     sounding = np.isfinite(shares).all(axis=1)
     places = np.arange(1, shares.shape[1] + 1)
@@ -424,6 +395,6 @@ def draw_shares(axes: "Axes", sources: np.ndarray, shares: np.ndarray) -> str:
     return caption + (f" {format_count(silent)} with silent outputs only are left out." if silent else "")
 
 
-def draw_legend(axes: "Axes", columns: int, **options: Any) -> None:
+def draw_legend(axes: Axes, columns: int, **options: Any) -> None:
     """A legend above a panel."""
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2, columnspacing=1, **options)

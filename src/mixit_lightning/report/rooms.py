@@ -3,21 +3,19 @@
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 
 from ..files import replacing
 from ..rooms import RoomBank
-from .plots import plot_style
+from .plots import STYLE, new_figure
 
 
 def draw_bank(bank: RoomBank, path: Path) -> None:
     """Write a PNG with two panels: measured RT60 against what was asked for, and energy against distance."""
-    from matplotlib.figure import Figure
-
     table = bank.table
     energy = [float(np.square(response, dtype=np.float64).sum()) for response in bank.responses]
-    with plot_style():
-        figure = Figure(figsize=(8, 3.4), layout="constrained")
-        times, fading = figure.subplots(1, 2)
+    with rc_context(STYLE):
+        figure, (times, fading) = new_figure(2, height=3.4)
         ends = np.array([table["rt60"].min(), table["rt60"].max()])
         times.scatter(table["rt60"], table["rt60_measured"], s=6, alpha=0.4, linewidths=0)
         times.plot(ends, ends, color="0.3", linewidth=1, label="as asked")

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import UserError
-from ..reading import read_yaml
 from ..records import CURVE_COLUMNS, read_results, read_table
-from ..run import differences, look_up
+from ..run import differences, look_up, read_config
 from .labels import format_count, format_duration
 
 if TYPE_CHECKING:  # slow to import and most commands never need it
     import pandas as pd
+
+NOT_RECORDED = "not recorded"
 
 INPUT = "input_si_snr"
 """Column of examples.csv: the level of the input, as the SI-SNR of the mixture."""
@@ -55,9 +55,7 @@ def read_run(label: str, folder: Path) -> Run:
     curves = read_table(folder / "metrics.csv", CURVE_COLUMNS, text=("metric",))
     examples = read_table(folder / "examples.csv", ("name",), text=("name", "domain"))
     path = folder / "config.yaml"
-    config = read_yaml(path) if path.is_file() else None
-    if not isinstance(config, dict) and path.is_file():
-        raise UserError(f"{path} must hold settings, key by key")
+    config = read_config(path) if path.is_file() else None
     return Run(label or str(results["run"]), folder, results, curves, examples, config)
 
 
@@ -108,4 +106,4 @@ def provenance(results: dict[str, Any]) -> list[tuple[str, str]]:
         "Tested on": listed(results.get("hardware")),
         "Versions": listed(results.get("versions")),
     }
-    return [(term, "not recorded" if value in (None, "") else str(value)) for term, value in rows.items()]
+    return [(term, NOT_RECORDED if value in (None, "") else str(value)) for term, value in rows.items()]

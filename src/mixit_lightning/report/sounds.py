@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from ..audio.claims import check_claims
 from ..errors import UserError
-from ..records import Metrics, check_entries, read_json
+from ..reading import read_json
+from ..records import Metrics, check_entries
 from .labels import NOT_APPLICABLE, Quantity, format_number, quantities, quantity_rows
 from .runs import Run
 
@@ -176,7 +177,7 @@ def read_entries(folder: Path) -> list[Entry]:
         UserError: their list is broken.
     """
     path = folder / LISTING
-    return check_entries(read_json(path), list[Entry], path) if path.is_file() else []
+    return check_entries(read_json(path, "evaluate the run again"), list[Entry], path) if path.is_file() else []
 
 
 def read_card(folder: Path, entry: Entry) -> Card:

@@ -1,32 +1,50 @@
-"""A W&B sweep file in Optuna's terms: what is fixed, what is drawn and how, and when a trial is stopped early.
-
-Source of the keys: https://docs.wandb.ai/models/sweeps/sweep-config-keys
-"""
+"""A W&B sweep file in Optuna's terms: what is fixed, what is drawn and how, and when a trial is stopped early."""
 
 import itertools
 import operator
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
+from pydantic import BaseModel
 
 from ..config import ROOT, nearest
 from ..errors import UserError
 from ..reading import read_yaml
-from ..run import look_up
+from ..records import check_entries
 
 SWEEPS = ROOT / "sweeps"
+
+KEYS = "https://docs.wandb.ai/models/sweeps/sweep-config-keys"
+"""W&B's list of the keys of a sweep file."""
 
 Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 
 STARTUP_TRIALS = 5
 """Random trials before TPE models the metric; Optuna's own 10 would be most of the trials of a small sweep."""
+
+
+class Metric(BaseModel):
+    """What a sweep file says of its metric."""
+
+    name: str
+    goal: Literal["minimize", "maximize"]
+
+
+class SweepFile(BaseModel):
+    """What this machine needs of a sweep file: not the `command`, which is for W&B's agents."""
+
+    method: Literal["grid", "random", "bayes"]
+    metric: Metric
+    parameters: dict[str, dict[str, Any]]
+    early_terminate: dict[str, Any] | None = None
+    run_cap: int | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +93,7 @@ def find_sweep(name: str) -> Path:
 
 
 def read_sweep(path: Path, given: Collection[str] = ()) -> Sweep:
-    """Read what a sweep on this machine needs of a sweep file: not the `command`, which is for W&B's agents.
+    """Read a sweep file.
 
     Args:
         path: of the file.
@@ -84,35 +102,24 @@ def read_sweep(path: Path, given: Collection[str] = ()) -> Sweep:
     Raises:
         UserError: it is no sweep, or Optuna has no such search; names file and key.
     """
-    config = read_yaml(path)
-    method, metric, goal, parameters, cap = (
-        look_up(config, key) for key in ("method", "metric.name", "metric.goal", "parameters", "run_cap")
-    )
-    well_formed = {
-        "method": method in ("grid", "random", "bayes"),
-        "metric.name": isinstance(metric, str),
-        "metric.goal": goal in ("minimize", "maximize"),
-        "parameters": isinstance(parameters, dict) and all(isinstance(one, dict) for one in parameters.values()),
-        "run_cap": cap is None or isinstance(cap, int),
-    }
-    for key, fine in well_formed.items():
-        if not fine:
-            raise UserError(f"{path}: {key}: must be as in https://docs.wandb.ai/models/sweeps/sweep-config-keys")
-    parameters = {key: parameter for key, parameter in parameters.items() if key not in given}
+    config = check_entries(read_yaml(path), SweepFile, path, f"see {KEYS}")
+    parameters = {key: parameter for key, parameter in config.parameters.items() if key not in given}
     fixed = {key: parameter["value"] for key, parameter in parameters.items() if "value" in parameter}
     space, choices, key = {}, [], ""
     try:
         for key in [key for key in parameters if key not in fixed]:
             space[key] = distribution_of(parameters[key])
-            if method == "grid":
+            if config.method == "grid":
                 choices.append(choices_of(space[key]))
         key = "early_terminate"
-        pruner_of(config.get(key))
+        pruner_of(config.early_terminate)
     except (KeyError, ValueError, TypeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise UserError(f"{path}: {key}: {reason}") from error
-    grid = [dict(zip(space, point, strict=True)) for point in itertools.product(*choices)] if method == "grid" else []
-    return Sweep(method, metric, StudyDirection[goal.upper()], fixed, space, grid, config.get(key), cap)
+    points = itertools.product(*choices) if config.method == "grid" else ()
+    grid = [dict(zip(space, point, strict=True)) for point in points]
+    metric, direction = config.metric.name, StudyDirection[config.metric.goal.upper()]
+    return Sweep(config.method, metric, direction, fixed, space, grid, config.early_terminate, config.run_cap)
 
 
 def distribution_of(parameter: dict[str, Any]) -> Distribution:

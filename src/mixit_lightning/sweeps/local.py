@@ -24,7 +24,7 @@ from ..errors import UserError
 from ..files import lock
 from ..interrupts import REQUEST, STOPPED, Stopped, stoppable
 from ..pool import num_cores
-from ..reading import read_json
+from ..reading import last_line, read_json
 from .file import Sweep, pruner_of, read_sweep
 from .summary import ERROR, FOLDER, trials_of, write_summary
 
@@ -238,8 +238,7 @@ def failure(status: int, log: Path, metric: str) -> str:
         return f"killed by {signal.Signals(-status).name}"
     if status == 0:
         return f"{metric} was not logged"
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].removeprefix("mixit: ") if lines else f"status {status}"
+    return last_line(log) or f"status {status}"
 
 
 def visible_gpus() -> list[str]:

@@ -13,6 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ..files import replacing
+from ..report.labels import markdown_table
 from .file import Sweep
 
 FOLDER, ERROR = "folder", "error"
@@ -45,11 +46,11 @@ def write_summary(study: Study, plan: Sweep, folder: Path) -> pd.DataFrame:
     table = table.sort_values(plan.metric, ascending=plan.direction == StudyDirection.MINIMIZE, kind="stable")
     with replacing(folder / "trials.csv") as partial:
         table.to_csv(partial, index=False)
-    lines = [list(table.columns), ["---"] * len(table.columns)]
-    for row in table.itertuples(index=False):
-        lines.append([f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row])
+    texts = table.map(lambda cell: f"{cell:.4g}" if isinstance(cell, float) else str(cell))
     with replacing(folder / "trials.md") as partial:
-        partial.write_text("".join(f"| {' | '.join(line)} |\n" for line in lines))
+        partial.write_text(
+            "\n".join(markdown_table({str(name): list(column) for name, column in texts.items()})) + "\n"
+        )
     if (table["state"] == "complete").sum() > 1:
         draw(study, plan, folder)
     return table

@@ -8,7 +8,7 @@ import yaml
 
 from ..config import PLACES
 from ..errors import UserError
-from ..files import replacing
+from ..files import written
 from ..run import RESULTS, portable
 from .measured import CONFIG, CURVES, Measured, State, label, read_record
 from .reproduce import check_words
@@ -49,18 +49,14 @@ def keep(recipe: str, names: Sequence[str] | None, words: Sequence[str]) -> list
 
 def copy_record(folder: Path, target: Path, places: Sequence[str]) -> None:
     """Copy the record of a run folder; its places become `${key}`."""
-    config = read_record(folder).config
-    assert config is not None
-    partial, old = (target.with_name(f"{target.name}.{name}.partial") for name in ("new", "old"))
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    with replacing(partial / CONFIG) as part:
-        part.write_text(yaml.safe_dump(portable(config, places), sort_keys=False), encoding="utf-8")
-    for name in (RESULTS, CURVES, EXAMPLES):
-        if (folder / name).is_file():
-            shutil.copyfile(folder / name, partial / name)
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    partial.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+    config = yaml.safe_dump(portable(read_record(folder).config, places), sort_keys=False)
+    partial = target.with_name(f"{target.name}.partial")
+    with written(target):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        (partial / CONFIG).write_text(config, encoding="utf-8")
+        for name in (RESULTS, CURVES, EXAMPLES):
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, partial / name)
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)

@@ -1,21 +1,20 @@
 """Which runs measured the rows of a recipe's table; of those that none did, why."""
 
-import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from ..config import PLACES, ROOT, load_config, parse, variable_of
 from ..errors import UserError
 from ..files import replacing
-from ..reading import read_yaml
 from ..records import read_results
-from ..run import RESULTS, TRAINING_RECORD, differences, digest, look_up, portable
+from ..run import RESULTS, TRAINING_RECORD, differences, digest, look_up, portable, read_config
 from .schema import Row, Table, read_rows
 
 CONFIG, CURVES = "config.yaml", "metrics.csv"
@@ -44,55 +43,52 @@ class Measurement:
     """Why it is in no better state."""
     folder: Path | None = None
     """Of the run, or of what was kept of it."""
-    results: dict[str, Any] | None = None
+    results: dict[str, Any] = field(default_factory=dict)
     """Its results.json, where it has been measured."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A run folder, or what was kept of one."""
+    """A run folder, or what was kept of one; what it lacks is empty."""
 
     folder: Path
-    config: dict[str, Any] | None
-    results: dict[str, Any] | None
+    config: dict[str, Any]
+    results: dict[str, Any]
     damage: str = ""
-    """What is wrong with one of these, which then counts as not there."""
+    """What is wrong with one of these, both of which then count as not there."""
 
     @property
     def shortfall(self) -> str:
         """Why its results are not those of the config: of another checkpoint, or of a training that has not ended."""
-        results, config = self.results or {}, self.config or {}
-        if results.get("checkpoint") != "best.ckpt":
-            return f"its figures are those of the checkpoint {results.get('checkpoint')}"
-        steps, wanted = (results.get("trained_with") or {}).get("steps"), config.get("trainer", {}).get("max_steps")
+        if self.results.get("checkpoint") != "best.ckpt":
+            return f"its figures are those of the checkpoint {self.results.get('checkpoint')}"
+        steps, wanted = look_up(self.results, "trained_with.steps"), look_up(self.config, "trainer.max_steps")
         return "" if steps == wanted else f"evaluated after {steps or 'part'} of {wanted} steps"
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(BaseModel):
     """What `reproduce` last did for a row with one seed, beside the run folders."""
 
     words: list[str]
     """Of `mixit train`."""
     folder: str
-    """Of the run; empty where the words were refused."""
+    """Of the run."""
     reason: str | None
     """Why it failed, None where it did not."""
-    log: str = ""
 
     @classmethod
     def read(cls, path: Path) -> "Attempt | None":
         """What was written there; None where nothing was, or nothing that can be read."""
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
-        except (ValueError, TypeError):
+            return cls.model_validate_json(path.read_bytes()) if path.is_file() else None
+        except ValueError:
             return None
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial:
-            partial.write_text(json.dumps(vars(self), indent=2) + "\n", encoding="utf-8")
+            partial.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def kept_folder(recipe: str) -> Path:
@@ -130,10 +126,6 @@ class Measured:
         """Where `reproduce` notes what it did."""
         return self.runs / "reproduce" / f"{label(row, seed)}.json"
 
-    def measurements(self, table: Table) -> list[Measurement]:
-        """All rows of a table with all their seeds."""
-        return [self.measurement(table, row, seed) for row in table.rows for seed in row.seeds]
-
     def measurement(self, table: Table, row: Row, seed: int) -> Measurement:
         """The run whose resolved config equals that of the row; where there is none, what there is instead."""
         if row.cannot is not None:
@@ -146,33 +138,34 @@ class Measured:
         changes = {
             record.folder: differences(portable(record.config, places), wanted)
             for record in self.records
-            if record.config is not None
+            if record.config
         }
         same = [record for record in self.records if changes.get(record.folder) == []]
-        finished = [record for record in same if record.results is not None and not record.shortfall]
+        finished = [record for record in same if record.results and not record.shortfall]
         for record in finished:
             if self.started_elsewhere(table, row, seed, record):
                 reason = f"did not start from the row {row.starts_from}"
                 return Measurement(row, seed, State.CHANGED, reason, record.folder)
-            if table.examples in (None, record.results["num_examples"]):  # type: ignore[index]
+            if table.examples in (None, record.results["num_examples"]):
                 return Measurement(row, seed, State.MEASURED, "", record.folder, record.results)
         if finished:
-            count = finished[0].results["num_examples"]  # type: ignore[index]
+            count = finished[0].results["num_examples"]
             return Measurement(row, seed, State.OTHER_TEST, f"{count} examples where the table has {table.examples}")
         attempt = Attempt.read(self.attempt_path(row, seed))
         line = row_words(self.recipe, table, row, seed)
         # A failure of other settings, or before someone resumed the run, no longer counts.
         if attempt is not None and attempt.reason is not None and attempt.words[: len(line)] == line:
             since = self.attempt_path(row, seed).stat().st_mtime
-            if not any(is_newer(record.folder / CURVES, since) for record in same):
+            curves = [record.folder / CURVES for record in same]
+            if not any(path.is_file() and path.stat().st_mtime > since for path in curves):
                 return Measurement(row, seed, State.FAILED, attempt.reason)
         if same:
-            reason = same[0].shortfall if same[0].results is not None else progress(same[0])
+            reason = same[0].shortfall if same[0].results else progress(same[0])
             return Measurement(row, seed, State.STOPPED, reason, same[0].folder)
         for record in self.records:
             own = record.folder == self.kept / label(row, seed)
             if own or (attempt is not None and record.folder == self.runs / attempt.folder):
-                reason = record.damage or changed(record, changes.get(record.folder), wanted, places)
+                reason = record.damage or changed(record, wanted, places)
                 return Measurement(row, seed, State.CHANGED, reason)
         return Measurement(row, seed, State.NOT_RUN, self.missing(row, wanted))
 
@@ -182,7 +175,7 @@ class Measured:
             return False
         first = next(other for other in table.rows if other.name == row.starts_from)
         wanted = digest(portable(row_config(self.recipe, table, first, seed), PLACES))
-        return ((record.results or {}).get("trained_with") or {}).get("warm_start") != wanted
+        return bool(look_up(record.results, "trained_with.warm_start") != wanted)
 
     def missing(self, row: Row, wanted: dict[str, Any]) -> str:
         """What has to be given before the row can be run."""
@@ -190,9 +183,9 @@ class Measured:
         if variable := os.environ.get(variable_of(self.recipe)):
             places.setdefault("data", variable)
         needs = [*(["data"] if wanted.get("data") else []), *row.needs]
-        lacking = [f"{key}=PATH" for key in needs if key not in places]
-        wrong = [f"{key}={places[key]} is not there" for key in needs if key in places and not is_there(places[key])]
-        return ", ".join([*([f"needs {' and '.join(lacking)}"] if lacking else []), *wrong])
+        lacking = " and ".join(f"{key}=PATH" for key in needs if key not in places)
+        absent = [key for key in needs if key in places and not Path(places[key]).expanduser().exists()]
+        return ", ".join([f"needs {lacking}"] * bool(lacking) + [f"{key}={places[key]} is not there" for key in absent])
 
 
 def measured_rows(recipe: str, names: Sequence[str], words: Sequence[str]) -> list[tuple[str, Path]]:
@@ -212,51 +205,28 @@ def measured_rows(recipe: str, names: Sequence[str], words: Sequence[str]) -> li
     return found
 
 
-def is_there(path: str) -> bool:
-    """Whether there is such a file or folder."""
-    return Path(path).expanduser().exists()
-
-
-def is_newer(path: Path, time: float) -> bool:
-    """Whether a file was written after a time."""
-    return path.is_file() and path.stat().st_mtime > time
-
-
 def read_record(folder: Path) -> Record:
     """Config and results of a folder, as far as there are any, and what is wrong with them."""
-    found: dict[str, dict[str, Any] | None] = {CONFIG: None, RESULTS: None}
-    for name, read in ((CONFIG, read_yaml), (RESULTS, read_results)):
-        if not (folder / name).is_file():
-            continue
-        try:
-            content = read(folder / name)
-        except UserError:
-            content = None
-        if not isinstance(content, dict):
-            return Record(folder, None, None, f"{folder / name} is damaged; evaluate the run again, or move it away")
-        found[name] = content
-    return Record(folder, found[CONFIG], found[RESULTS])
-
-
-@contextmanager
-def stand_ins(keys: Sequence[str]) -> Iterator[list[str]]:
-    """Words that name a folder for each key, so that a config can be composed where there are no data."""
-    with tempfile.TemporaryDirectory() as place:
-        for key in keys:
-            (Path(place) / key).mkdir()
-        yield [f"{key}={Path(place) / key}" for key in keys]
+    try:
+        config = read_config(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+        return Record(folder, config, read_results(folder / RESULTS) if (folder / RESULTS).is_file() else {})
+    except UserError as error:
+        return Record(folder, {}, {}, str(error))
 
 
 def row_config(recipe: str, table: Table, row: Row, seed: int) -> dict[str, Any]:
-    """Resolved config of a row, with stand-ins for its places.
+    """Resolved config of a row, with empty folders for its places, as there may be no data here.
 
     Raises:
         UserError: a setting that does not exist.
     """
     keys = ["data", *row.needs, *(["warm_start"] if row.starts_from else [])]
-    with stand_ins(keys) as places:
+    with tempfile.TemporaryDirectory() as folder:
+        for key in keys:
+            Path(folder, key).mkdir()
         # This machine's own settings are not the table's.
         without = ["local=none"] if (ROOT / "conf" / "local").is_dir() else []
+        places = [f"{key}={folder}/{key}" for key in keys]
         return load_config([*row_words(recipe, table, row, seed), *places, *without]).plain()
 
 
@@ -269,18 +239,17 @@ def progress(record: Record) -> str:
     """How far a run without results has come."""
     if (record.folder / TRAINING_RECORD).is_file():
         return "trained, not evaluated"
-    curves, config = record.folder / CURVES, record.config or {}
+    curves = record.folder / CURVES
     lines = curves.read_text().splitlines() if curves.is_file() else []
     step = lines[-1].partition(",")[0] if len(lines) > 1 else "0"
-    return f"at step {step} of {config.get('trainer', {}).get('max_steps')}"
+    return f"at step {step} of {look_up(record.config, 'trainer.max_steps')}"
 
 
-def changed(record: Record, keys: list[str] | None, wanted: dict[str, Any], places: Sequence[str]) -> str:
+def changed(record: Record, wanted: dict[str, Any], places: Sequence[str]) -> str:
     """How the config of a record differs from that of its row."""
-    if keys is None:
-        commit = str((record.results or {}).get("commit", "unknown"))[:7]
-        return f"that of commit {commit} kept no config.yaml"
-    assert record.config is not None
+    if not record.config:
+        return f"that of commit {str(record.results.get('commit', 'unknown'))[:7]} kept no config.yaml"
     then = portable(record.config, places)
+    keys = differences(then, wanted)
     texts = [f"{key} was {look_up(then, key)}, is {look_up(wanted, key)}" for key in keys[:3]]
     return ", ".join(texts) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")

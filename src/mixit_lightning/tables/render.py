@@ -10,27 +10,15 @@ from typing import Any
 from ..files import replacing
 from ..report.labels import METRICS, NOT_APPLICABLE, UNITS, format_duration, format_number, markdown_table
 from ..report.page import render_page
+from ..run import look_up
 from .measured import Measured, Measurement, State
 from .reproduce import check_words
 from .schema import Figure, Published, Row, Table, read_tables
 
-COLUMNS = (
-    "row",
-    "figure",
-    "published",
-    "measured",
-    "difference",
-    "state",
-    "examples",
-    "seeds",
-    "steps",
-    "training",
-    "commit",
-    "hardware",
-)
-
 OF_A_FIGURE = ("figure", "published", "measured", "difference")
 """Columns that differ between the figures of a row."""
+
+COLUMNS = ("row", *OF_A_FIGURE, "state", "examples", "seeds", "steps", "training", "commit", "hardware")
 
 
 @dataclass(frozen=True)
@@ -50,7 +38,7 @@ class Line:
     @property
     def values(self) -> list[float]:
         """The figure of each of these; a run to which it does not apply has none."""
-        values = [value_of(found.results or {}, self.figure) for found in self.measured]
+        values = [value_of(found.results, self.figure) for found in self.measured]
         return [value for value in values if value is not None]
 
     @property
@@ -71,17 +59,9 @@ class Line:
                 reasons.setdefault(text, []).append(str(found.seed))
         if self.measured and len(self.values) < len(self.measured):
             reasons["the figure does not apply to the run"] = []
-        if not reasons:
-            return str(State.MEASURED)
-        if len(self.measurements) == 1:
-            return next(iter(reasons))
+        if not reasons or len(self.measurements) == 1:
+            return next(iter(reasons), str(State.MEASURED))
         return "; ".join(f"seed {' '.join(seeds)}: {text}" if seeds else text for text, seeds in reasons.items())
-
-
-def lines_of(table: Table, measurements: Sequence[Measurement]) -> list[Line]:
-    """A line for every figure of every row, whatever was measured."""
-    of_row = {row.name: [found for found in measurements if found.row is row] for row in table.rows}
-    return [Line(table, row, figure, of_row[row.name]) for row in table.rows for figure in row.figures]
 
 
 def value_of(results: dict[str, Any], figure: Figure) -> float | None:
@@ -110,7 +90,8 @@ def hardware_of(results: dict[str, Any]) -> str:
 
 def plain(line: Line) -> dict[str, Any]:
     """A line as numbers, for programs."""
-    published, results = line.figure.published, [found.results or {} for found in line.measured]
+    published, results = line.figure.published, [found.results for found in line.measured]
+    seconds = [time for found in results if (time := look_up(found, "wall_time.train"))]
     return {
         "table": line.table.title,
         "row": line.row.name,
@@ -127,11 +108,9 @@ def plain(line: Line) -> dict[str, Any]:
         "difference": line.difference,
         "examples": agreed([found["num_examples"] for found in results]),
         "seeds": " ".join(str(found.seed) for found in line.measured),
-        "steps": agreed([found["steps"] for found in results]),
-        "train_seconds": statistics.fmean(
-            [found["wall_time"]["train"] for found in results if found["wall_time"].get("train")] or [float("nan")]
-        ),
-        "commit": agreed([(found.get("trained_with") or found)["commit"] for found in results]),
+        "steps": agreed([found.get("steps") for found in results]),
+        "train_seconds": statistics.fmean(seconds) if seconds else None,
+        "commit": agreed([(found.get("trained_with") or found).get("commit") for found in results]),
         "hardware": agreed([hardware_of(found) for found in results]),
         "rule": agreed([found["selection_rule"] for found in results]),
         "state": line.state,
@@ -159,7 +138,7 @@ def shown(line: Line) -> dict[str, str]:
         "examples": "" if values["examples"] is None else str(values["examples"]),
         "seeds": values["seeds"],
         "steps": "" if values["steps"] is None else str(values["steps"]),
-        "training": format_duration(seconds) if seconds == seconds else "",
+        "training": "" if seconds is None else format_duration(seconds),
         "commit": commit[:7] + ("+changes" if commit.endswith("+changes") else ""),
         "hardware": values["hardware"] or "",
     }
@@ -202,8 +181,8 @@ class Measures:
             rule = f"; selection rule: {published.rule}" if published.rule else ""
             missing = "" if published.value is not None or published.says else "; its digits could not be verified"
             notes.append(f"Published: {published.source}{rule}{missing}.")
-        results = [found.results for line in self.lines for found in line.measured if found.results]
-        notes += sorted(f"Measured: {result['selection_rule']}." for result in results)
+        rules = [found.results["selection_rule"] for line in self.lines for found in line.measured]
+        notes += sorted(f"Measured: {rule}." for rule in rules)
         return list(dict.fromkeys([*notes, *(f"Not counted: {text}." for text in self.damage)]))
 
     @property
@@ -224,7 +203,12 @@ def measure_tables(recipe: str, words: Sequence[str]) -> list[Measures]:
     check_words(words, [row for table in tables for row in table.rows])
     measured = Measured(recipe, words)
     damage = [record.damage for record in measured.records if record.damage]
-    return [Measures(table, lines_of(table, measured.measurements(table)), damage) for table in tables]
+    found = []
+    for table in tables:
+        rows = [(row, [measured.measurement(table, row, seed) for seed in row.seeds]) for row in table.rows]
+        lines = [Line(table, row, figure, seeds) for row, seeds in rows for figure in row.figures]
+        found.append(Measures(table, lines, damage))
+    return found
 
 
 def markdown(recipe: str, tables: Sequence[Measures]) -> str:
@@ -250,22 +234,16 @@ def write_tables(recipe: str, tables: Sequence[Measures], folder: Path) -> list[
 
     folder.mkdir(parents=True, exist_ok=True)
     every = pd.DataFrame([plain(line) for part in tables for line in part.lines])
-    latex = [latex_table(part) for part in tables]
-    page = render_page(
-        "table.html",
-        recipe=recipe,
-        columns=COLUMNS,
-        tables=[(part, cells(part.lines), part.notes) for part in tables],
-    )
+    shown_tables = [(part, cells(part.lines), part.notes) for part in tables]
     content = {
-        "table.md": markdown(recipe, tables),
-        "table.csv": every.to_csv(index=False, float_format="%.4f"),
-        "table.tex": "\n".join(latex),
-        "table.html": page.decode("utf-8"),
+        "table.md": markdown(recipe, tables).encode(),
+        "table.csv": every.to_csv(index=False, float_format="%.4f").encode(),
+        "table.tex": "\n".join(map(latex_table, tables)).encode(),
+        "table.html": render_page("table.html", recipe=recipe, columns=COLUMNS, tables=shown_tables),
     }
     for name, text in content.items():
         with replacing(folder / name) as partial:
-            partial.write_text(text, encoding="utf-8")
+            partial.write_bytes(text)
     return [folder / name for name in content]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..config import NOT_PART_OF_A_RUN, PATHS, load_config, parse
 from ..errors import UserError
 from ..files import lock
+from ..reading import last_line
 from .measured import Attempt, Measured, Measurement, State, label, row_words
 from .schema import Row, Table, read_rows
 
@@ -36,11 +37,12 @@ def reproduce(recipe: str, names: Sequence[str] | None, words: Sequence[str]) ->
     # In the order of the table, where rows stand before those that start from them.
     todo = [(table, row, seed) for table, row in rows for seed in row.seeds if row.name in wanted]
     for number, (table, row, seed) in enumerate(todo, 1):
-        found = Measured(recipe, words).measurement(table, row, seed)
+        measured = Measured(recipe, words)
+        found = measured.measurement(table, row, seed)
         where = f", in {found.folder}" if found.state is State.MEASURED else ""
         print(f"[{number}/{len(todo)}] {row.name}, seed {seed}: {found.state}{where}", flush=True)
         if found.state not in (State.MEASURED, State.CANNOT):
-            attempt(Measured(recipe, words), table, row, seed)
+            attempt(measured, table, row, seed)
     measured = Measured(recipe, words)
     return [measured.measurement(table, row, seed) for table, row, seed in todo]
 
@@ -72,12 +74,12 @@ def attempt(measured: Measured, table: Table, row: Row, seed: int) -> None:
         print(f"  cannot be begun: {error}", flush=True)
         return
     log = path.with_suffix(".log")
-    Attempt(line, folder.name, None, log.name).write(path)
+    Attempt(words=line, folder=folder.name, reason=None).write(path)
     status = run_train(line, log)
     if status == INTERRUPTED:
         raise KeyboardInterrupt
-    reason = None if status == SUCCESS else f"{last_line(log)} (exit status {status}, {log.name})"
-    Attempt(line, folder.name, reason, log.name).write(path)
+    reason = None if status == SUCCESS else f"{last_line(log) or 'it said nothing'} (exit status {status}, {log.name})"
+    Attempt(words=line, folder=folder.name, reason=reason).write(path)
     if reason is not None:
         print(f"  failed: {reason}", flush=True)
 
@@ -112,44 +114,31 @@ def run_train(words: Sequence[str], log: Path) -> int:
     command = [sys.executable, "-m", "mixit_lightning.cli", "train", *words]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.with_suffix(".lock").open("w") as held:
-        # The training holds the lock as long as it lives, even if this process is killed.
         if not lock(held.fileno()):
             raise UserError(f"{log}: this row is being trained by another process; wait for it, or stop it")
-        return show_and_log(command, log, held.fileno())
-
-
-def show_and_log(command: Sequence[str], log: Path, lock_file: int) -> int:
-    """Run a command in a session of its own, so that ctrl-C reaches it once, through us."""
-    with (
-        log.open("w", encoding="utf-8", errors="replace") as file,
-        subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-            pass_fds=[lock_file],
-            start_new_session=True,
-        ) as child,
-    ):
-        assert child.stdout is not None
-        try:
-            for line in child.stdout:
-                file.write(line)
-                file.flush()
-                print(f"  {line}", end="", flush=True)
-            return child.wait()
-        except KeyboardInterrupt:
-            child.send_signal(signal.SIGINT)
-            child.communicate()  # until it has left its checkpoint
-            return INTERRUPTED
-
-
-def last_line(log: Path) -> str:
-    """What a command said last."""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return lines[-1].removeprefix("mixit: ") if lines else "it said nothing"
+        with (
+            log.open("w", encoding="utf-8", errors="replace", buffering=1) as file,
+            subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                pass_fds=[held.fileno()],  # it holds the lock as long as it lives, even if this process is killed
+                start_new_session=True,  # so that ctrl-C reaches it once, through us
+            ) as child,
+        ):
+            assert child.stdout is not None
+            try:
+                for line in child.stdout:
+                    file.write(line)
+                    print(f"  {line}", end="", flush=True)
+                return child.wait()
+            except KeyboardInterrupt:
+                child.send_signal(signal.SIGINT)
+                child.communicate()  # until it has left its checkpoint
+                return INTERRUPTED
 
 
 def check_all(found: Sequence[Measurement]) -> None:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from ..config import ROOT, recipe_names
 from ..errors import UserError
 from ..reading import read_yaml
+from ..records import check_entries
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$")]
 """Becomes the name of a folder."""
@@ -137,12 +138,7 @@ def read_tables(recipe: str) -> list[Table]:
     path = table_path(recipe)
     if not path.is_file():
         raise UserError(f"{path}: no such file; recipe {recipe} has no table")
-    try:
-        return PaperTables.model_validate(read_yaml(path)).tables
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: {key or 'tables'}: {first['msg'].removeprefix('Value error, ')}") from error
+    return check_entries(read_yaml(path), PaperTables, path, "correct it").tables
 
 
 def read_rows(recipe: str, names: Sequence[str] | None = None) -> list[tuple[Table, Row]]:

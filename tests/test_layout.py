@@ -1,6 +1,7 @@
 """The plan of the house: imports go from a floor to the floors below it, never up, and never in a circle."""
 
 import ast
+import graphlib
 import re
 
 import pytest
@@ -55,6 +56,20 @@ def test_imports_go_down():
         if room != other and room != "__init__" and LEVELS[other] >= LEVELS[room]
     ]
     assert not up
+
+
+def test_files_do_not_import_each_other_in_a_circle():
+    """Late imports included; what a package's `__init__.py` hands on counts as its own."""
+    graph = {}
+    for path in SOURCE.rglob("*.py"):
+        imported = graph.setdefault(path, set())
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+                for module in [base, *(base / alias.name for alias in node.names)]:
+                    imported |= {file for file in (module.with_suffix(".py"), module / "__init__.py") if file.is_file()}
+        imported -= {path, path.parent / "__init__.py"}
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # or CycleError, with the files
 
 
 @pytest.mark.parametrize("recipe", recipe_names())

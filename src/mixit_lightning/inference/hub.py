@@ -5,14 +5,17 @@ Only uploading uses `ModelHubMixin`: to download, it would read an untrusted con
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from ..config import first_line
 from ..errors import UserError
 from .extra import share_packages
 from .model_card import model_card
 from .safe_tensors import write_safetensors
-from .separator import Separator
 from .trained import CONFIG, WEIGHTS
 
 with share_packages():
@@ -27,22 +30,21 @@ class HubSeparator(ModelHubMixin):
         UserError: nothing is known of where it is from.
     """
 
-    def __init__(self, separator: Separator) -> None:
-        if "settings" not in separator.description:
+    def __init__(self, network: nn.Module, description: Mapping[str, Any]) -> None:
+        if "settings" not in description:
             raise UserError("this separator does not say what it is; load it by Separator.from_checkpoint")
-        self.separator = separator
+        self.network, self.description = network, dict(description)
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        description = self.separator.description
-        write_safetensors(save_directory / WEIGHTS, self.separator.network.state_dict(), description)
-        (save_directory / CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        write_safetensors(save_directory / WEIGHTS, self.network.state_dict(), self.description)
+        (save_directory / CONFIG).write_text(json.dumps(self.description, indent=2) + "\n", encoding="utf-8")
 
     def generate_model_card(self, *args: object, **kwargs: object) -> ModelCard:
         """The card of this separator."""
-        return ModelCard(model_card(self.separator.description))
+        return ModelCard(model_card(self.description))
 
 
-def save(separator: Separator, folder: Path) -> None:
+def save(network: nn.Module, description: Mapping[str, Any], folder: Path) -> None:
     """Write a folder, whole or not at all.
 
     Raises:
@@ -53,7 +55,7 @@ def save(separator: Separator, folder: Path) -> None:
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        HubSeparator(separator).save_pretrained(partial)
+        HubSeparator(network, description).save_pretrained(partial)
         partial.replace(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

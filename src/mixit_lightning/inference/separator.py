@@ -90,7 +90,7 @@ class Separator:
         """
         from .hub import save
 
-        save(self, Path(folder))
+        save(self.network, self.description, Path(folder))
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Write the same into a repository of the Hub, and return the address of the commit.
@@ -104,7 +104,7 @@ class Separator:
         """
         from .hub import HubSeparator
 
-        return HubSeparator(self).push_to_hub(repo_id, **options)
+        return HubSeparator(self.network, self.description).push_to_hub(repo_id, **options)
 
     def separate(self, waveform: Tensor, sample_rate: int) -> Tensor:
         """Separate a waveform.

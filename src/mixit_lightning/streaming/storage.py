@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from ..config import first_line
 from ..errors import UserError
 from ..files import replacing
 
@@ -149,8 +150,3 @@ def connect(location: str, process: int) -> tuple["FileSystem", str]:
     except (ValueError, TypeError, OSError, NotImplementedError) as error:
         raise UserError(f"{location}: is no URI for shards ({first_line(error)}); see docs/large-data.md") from error
     return found
-
-
-def first_line(error: Exception) -> str:
-    """The first line of a message, without the dot at its end."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

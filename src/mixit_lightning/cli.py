@@ -56,6 +56,7 @@ def run_of(command: str, settings: "DictConfig") -> Iterator["Config"]:
     """The config of a run whose folder Hydra has made; where nothing comes of it, the folder goes."""
     import lightning.pytorch  # which sets the level that is changed here
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
     from .config import finish
     from .processes import join
@@ -66,7 +67,8 @@ def run_of(command: str, settings: "DictConfig") -> Iterator["Config"]:
     try:
         config = finish(settings)
         with stoppable(), explaining(config.folder):
-            join(config.settings, [command, *job.overrides.task])
+            given = job.overrides.task if job.mode == RunMode.MULTIRUN else sys.argv[1:]
+            join(config.settings, [command, *given])
             yield config
     except BaseException:
         with suppress(OSError):

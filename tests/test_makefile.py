@@ -1,5 +1,6 @@
 """What is typed behind make arrives at the command as it was typed."""
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -13,7 +14,11 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 
 def command(*typed):
     """The words of the command that make would run."""
-    answer = subprocess.run(["make", "-n", *typed], cwd=ROOT, capture_output=True, text=True, check=True)
+    outer = ("MAKEFLAGS", "MAKEOVERRIDES", "ARGS")  # of `make test ARGS=...`
+    environment = {name: value for name, value in os.environ.items() if name not in outer}
+    answer = subprocess.run(
+        ["make", "-n", *typed], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
     line = next(line for line in answer.stdout.splitlines() if "/mixit " in line)
     return shlex.split(line)[1:]
 

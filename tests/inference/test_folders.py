@@ -94,20 +94,23 @@ def test_a_folder_that_another_process_fills_is_refused(tmp_path):
     fill(tmp_path / "a")
 
 
-KILLED = """
-import os, sys
-from pathlib import Path
-from tests.inference.test_folders import fill
-left = [int(sys.argv[2])]
-def die(name, arguments):
-    writes = name == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
-    if name in ("os.mkdir", "os.rename", "os.remove", "os.rmdir") or writes:
-        left[0] -= 1
-        if left[0] < 0:
-            os._exit(9)
-sys.addaudithook(die)
-fill(Path(sys.argv[1]), "new", ["output_1.wav"])
-"""
+def fill_and_die(folder, changes):
+    """Fill a folder in a process that ends before a change of the disk; its exit status."""
+    process = os.fork()
+    if process:
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    left = [changes]
+
+    def die(name, arguments):
+        writes = name == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
+        if name in ("os.mkdir", "os.rename", "os.remove", "os.rmdir") or writes:
+            left[0] -= 1
+            if left[0] < 0:
+                os._exit(9)
+
+    sys.addaudithook(die)
+    fill(folder, "new", ["output_1.wav"])
+    os._exit(0)
 
 
 def test_a_process_that_is_killed_anywhere_can_be_followed_by_another(tmp_path):
@@ -116,8 +119,7 @@ def test_a_process_that_is_killed_anywhere_can_be_followed_by_another(tmp_path):
     for event in range(30):
         folder = tmp_path / str(event) / "a"
         fill(folder, "old")
-        command = [sys.executable, "-c", KILLED, str(folder), str(event)]
-        statuses.append(subprocess.run(command, cwd=Path(__file__).parents[2]).returncode)
+        statuses.append(fill_and_die(folder, event))
         listed = set(json.loads((folder / RECORD).read_text())["recording"]["outputs"])
         assert set(contents(folder)) - {f"{RECORD}.partial"} <= listed  # nothing is nobody's
         fill(folder, "new", ["output_1.wav"])

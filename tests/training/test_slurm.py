@@ -18,7 +18,7 @@ from ..helpers.small import TINY
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
 
-STEPS = 160
+STEPS = 480
 WORDS = [*TINY, f"trainer.max_steps={STEPS}", "datamodule.steps_per_epoch=80"]
 
 LIMIT, WARNING = 120, 30
@@ -74,7 +74,7 @@ def submit(slurm, tmp_path):
             return []
 
         def log():
-            return "\n".join(path.read_text() for path in sorted(runs.glob(f".submitit/{number}/*.???")))
+            return "\n".join(path.read_text() for path in sorted(runs.glob(f".submitit/{number}/*.[eo]*")))
 
         return SimpleNamespace(number=number, folder=folder, state=state, value=value, steps=steps, log=log)
 

@@ -1,11 +1,15 @@
 """Settings that make a run short."""
 
-TINY = [
+NETWORK = [
     "separator.bottleneck=8",
     "separator.conv_channels=16",
     "separator.repeats=1",
     "separator.dilations_per_repeat=2",
     "trainer.accelerator=cpu",
+]
+
+TINY = [
+    *NETWORK,
     "trainer.log_every_n_steps=1",
     "datamodule.num_workers=0",
     "datamodule.batch_size=2",

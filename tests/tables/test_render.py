@@ -20,12 +20,10 @@ from mixit_lightning.tables.measured import Measured, State
 from mixit_lightning.tables.render import COLUMNS, escaped, latex_table, markdown, measure_tables, shown
 from mixit_lightning.tables.schema import read_tables
 
+from ..helpers.small import NETWORK
+
 TINY = [
-    "separator.bottleneck=8",
-    "separator.conv_channels=16",
-    "separator.repeats=1",
-    "separator.dilations_per_repeat=2",
-    "trainer.accelerator=cpu",
+    *NETWORK,
     "trainer.max_steps=4",
     "trainer.log_every_n_steps=1",
     "datamodule.batch_size=2",

@@ -59,7 +59,7 @@ class Index(NamedTuple):
 def index_recordings(root: Path, folder: Path) -> Index:
     """Analyse every recording below a folder that is new or has changed since it was last analysed.
 
-    Each result is written at once, so that a call that was stopped goes on. Sound tracks of films, and
+    Each result is written at once, so that a call that was stopped resumes. Sound tracks of films, and
     what else libsndfile does not read to its end, are decoded beside the index, so that seeking in them is fast.
 
     Args:

@@ -102,7 +102,7 @@ def make_bank(
 ) -> RoomBank:
     """Simulate rooms and write them to a file; the same settings give the same file, bit by bit.
 
-    A call that is killed goes on when it is repeated; an existing file is left as it is. Every room has
+    A call that is killed resumes when it is repeated; an existing file is left as it is. Every room has
     one microphone and belongs to one split.
 
     Args:

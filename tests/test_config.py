@@ -79,6 +79,11 @@ def test_the_folder_says_what_was_run(tmp_path):
     for word in ("datamodule.num_workers=0", "logger=wandb", "checkpoint=x", "trainer.enable_progress_bar=false"):
         assert load_config([word]).folder == plain.folder
     assert load_config(["logger=wandb"]).plain() == plain.plain()
+    # What the name says itself, or leaves the results as they are, is not in the hash.
+    named = load_config(["objective=pit", "separator=convtasnet", "trainer=ddp"]).folder.name
+    assert named == "pit.synthetic.convtasnet"
+    relative, absolute = (load_config([f"warm_start={path}"]).folder for path in ("a.ckpt", Path("a.ckpt").resolve()))
+    assert relative == absolute != plain.folder
 
 
 def test_all_recipes_are_listed(capsys):

@@ -126,19 +126,18 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in CONF.glob("recipe/*.yaml"))
 
 
-def load_config(overrides: Iterable[str], command: str = "train") -> Config:
+def load_config(overrides: Iterable[str]) -> Config:
     """The config of a run, for programs; `mixit train` with the same overrides has the same.
 
     Args:
         overrides: `recipe=NAME key=value ...`.
-        command: the file of conf/ that they are composed with.
 
     Raises:
         UserError: an override of something that does not exist, with the nearest that does; no data root where the
             recipe needs one.
     """
     earlier = HydraConfig.instance().cfg
-    settings = checked(command, overrides)
+    settings = checked("train", overrides)
     HydraConfig.instance().set_config(settings)
     try:
         return finish(without_hydra(settings))
@@ -335,17 +334,17 @@ def datamodules_of(recipes: DictConfig, shared: DictConfig) -> DictConfig:
         if not (OmegaConf.is_dict(recipes[name]) and "recipe" in recipes[name]):
             raise UserError(f"domains.{name}: must be settings of a recipe, such as {{recipe:speech-folder,data:PATH}}")
         try:
-            datamodules[name] = load_config([*words_of(recipes[name]), *words_of(shared)]).settings.datamodule
+            datamodules[name] = load_config([*overrides_of(recipes[name]), *overrides_of(shared)]).settings.datamodule
         except UserError as error:
             raise UserError(f"domains.{name}: {error}") from error
     return OmegaConf.create(datamodules)
 
 
-def words_of(settings: DictConfig, prefix: str = "") -> Iterator[str]:
+def overrides_of(settings: DictConfig, prefix: str = "") -> Iterator[str]:
     """Settings as they are written on a command line."""
     for key in map(str, settings):
         if OmegaConf.is_dict(settings[key]):
-            yield from words_of(settings[key], f"{prefix}{key}.")
+            yield from overrides_of(settings[key], f"{prefix}{key}.")
         else:
             value = OmegaConf.to_container(settings[key]) if OmegaConf.is_list(settings[key]) else settings[key]
             yield f"{prefix}{key}={value if key == 'recipe' else json.dumps(value, ensure_ascii=False)}"

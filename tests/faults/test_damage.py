@@ -207,7 +207,7 @@ def test_a_damaged_file_is_named_in_one_line(valid, tmp_path, monkeypatch, capfd
     rng = np.random.default_rng([*kind.encode(), number])
     path.write_bytes(DAMAGE[damage](path.read_bytes(), rng))
     capfd.readouterr()
-    status = main(words_of(of.commands[rng.integers(len(of.commands))], path))
+    status = main(overrides_of(of.commands[rng.integers(len(of.commands))], path))
     out, err = capfd.readouterr()
     messages = [line for line in err.splitlines() if line.startswith("mixit: ")]
     assert "Traceback" not in err and not list(tmp_path.rglob("*.partial"))
@@ -224,7 +224,7 @@ def test_a_damaged_file_is_named_in_one_line(valid, tmp_path, monkeypatch, capfd
 def test_what_is_not_damaged_is_taken(valid, tmp_path, monkeypatch, kind):
     """Else nothing would be tested."""
     for words in KINDS[kind].commands:
-        assert main(words_of(words, lay_out(valid, tmp_path, KINDS[kind], monkeypatch))) == 0
+        assert main(overrides_of(words, lay_out(valid, tmp_path, KINDS[kind], monkeypatch))) == 0
 
 
 def lay_out(valid: Path, place: Path, of: Kind, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -238,7 +238,7 @@ def lay_out(valid: Path, place: Path, of: Kind, monkeypatch: pytest.MonkeyPatch)
     return path
 
 
-def words_of(words: list[str], path: Path) -> list[str]:
+def overrides_of(words: list[str], path: Path) -> list[str]:
     """The words of a command, with the file and the folder of its run."""
     run = next((str(folder) for folder in path.parents if folder.parent.name == "synthetic"), "")
     return [word.replace("FILE", str(path)).replace("RUN", run) for word in words]

@@ -60,7 +60,7 @@ def sweep(
     caps = [cap for cap in (count, plan.run_cap, len(plan.grid)) if cap]
     if not caps:
         raise UserError(f"{file}: would never end; give count=N, or run_cap in the file")
-    settings = load_config([*overrides, *words_of(plan.example)]).settings
+    settings = load_config([*overrides, *overrides_of(plan.example)]).settings
     what = [plan.method, plan.metric, plan.direction, plan.fixed, plan.space, plan.early_terminate, sorted(overrides)]
     name = f"{file.stem}.{hashlib.sha256(repr(what).encode()).hexdigest()[:8]}"
     folder = Path(settings.runs, settings.recipe, "sweeps", name)
@@ -70,7 +70,7 @@ def sweep(
             raise UserError(f"{folder}: this sweep, or a training that it began, is under way; wait for it, or stop it")
         study = open_study(folder, plan)
         gpus = visible_gpus() if agents > 1 and settings.trainer.devices == 1 else []
-        line = [*command, *overrides, *words_of(plan.fixed)]
+        line = [*command, *overrides, *overrides_of(plan.fixed)]
         try:
             Trials(study, plan, folder, line, held.fileno(), settings.seed, agents, gpus).run(min(caps))
         finally:
@@ -78,11 +78,13 @@ def sweep(
     print((folder / "trials.md").read_text())
     if not (table["state"] == "complete").any():
         raise UserError(f"no trial was trained to its end; the last error: {table[ERROR].iloc[-1]}; see {folder}")
-    print(f"best: mixit train {shlex.join([*overrides, *words_of(plan.fixed | study.best_params)])}\nlook: {folder}")
+    print(
+        f"best: mixit train {shlex.join([*overrides, *overrides_of(plan.fixed | study.best_params)])}\nlook: {folder}"
+    )
     return folder
 
 
-def words_of(values: dict[str, Any]) -> list[str]:
+def overrides_of(values: dict[str, Any]) -> list[str]:
     """`key=value` for every setting, as W&B's agent writes them."""
     return [f"{key}={value}" for key, value in values.items()]
 
@@ -168,7 +170,7 @@ class Trials:
     def begin(self, trial: Trial) -> Training:
         """Start a trial's training, which resumes if its folder holds a checkpoint."""
         name = trial.user_attrs.get(FOLDER, f"{trial.number:03}")
-        swept = words_of({key: trial.params[key] for key in self.plan.space})
+        swept = overrides_of({key: trial.params[key] for key in self.plan.space})
         environment = dict(os.environ)
         gpu = min(self.gpus, key=[training.gpu for training in self.running].count, default=None)
         if gpu is not None:

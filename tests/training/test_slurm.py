@@ -52,9 +52,9 @@ def submit(slurm, tmp_path):
         launcher = ["hydra/launcher=slurm", "hydra.launcher.timeout_min=2", f"hydra.launcher.signal_delay_s={WARNING}"]
         command = [*MIXIT, "train", "-m", *launcher, *WORDS, f"runs='{runs}'", *words]
         started.append(subprocess.Popen(command, env=slurm))
-        wait_until(lambda: list(runs.glob(".submitit/*/*.sh")) or started[-1].poll() is not None)
-        wait_until(lambda: ask(slurm, "squeue", "--noheader", "--format=%i"))
-        number = ask(slurm, "squeue", "--noheader", "--format=%i").split()[-1]
+        jobs = []  # submitit names a folder after each; not squeue's, which may list that of another test as well
+        wait_until(lambda: jobs.extend(path.name for path in runs.glob(".submitit/[0-9]*")) or jobs)
+        number = jobs[0]
 
         def state():
             return ask(slurm, "squeue", "--noheader", f"--job={number}", "--format=%T")
